@@ -1,0 +1,1 @@
+"""The plugin machinery: what plugins are made of, how they are found, and how they are called."""

@@ -1,0 +1,1 @@
+"""When to send what: claims, attempts, reports and retention, driven by events and due times."""

@@ -1,0 +1,1 @@
+"""The SMTP session driver that the smtp transport stands on."""

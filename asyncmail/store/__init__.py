@@ -1,0 +1,1 @@
+"""Where accepted mail lives until it is sent, reported and forgotten."""
