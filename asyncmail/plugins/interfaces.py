@@ -49,7 +49,7 @@ class Context(Protocol):
         """Another configured transport, to hand messages over to; cycles are refused."""
 
 
-class Extension(ABC):
+class Extension(ABC):  # noqa: B024 - the kinds below have the abstract methods
     """What all kinds share. ``start`` and ``stop`` run once each, in the service's event loop.
 
     I/O belongs here, not in ``__init__``: making an extension must be free of effects, since
