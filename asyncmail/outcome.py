@@ -15,6 +15,7 @@ from enum import StrEnum
 from asyncmail.model import Delivery, Disposition, RecipientOutcome
 
 MAX_ERROR_LENGTH = 500
+UNCHARGED_DELAY = 1.0  # seconds; a failure that costs nothing must not become a busy loop
 MAX_RESCUES = 5  # the fifth lost claim of a message is its last
 MAX_UNEXPECTED = 3  # unexpected exceptions until a message is given up
 
@@ -166,8 +167,10 @@ def decide(
             return counts.failed(recipients, f"given up after {attempts} attempts: {words}")
         if now - history.created_ts >= policy.max_age:
             return counts.failed(recipients, f"given up after {_age(policy)}: {words}")
-        if delivery.account_problem or (not delivery.charged and not unsure):
+        if delivery.account_problem:
             return counts.again(words)
+        if not delivery.charged and not unsure:
+            return counts.later(words, delivery.retry_after or UNCHARGED_DELAY)
         step = max(attempts + uncertain, 1)
         return counts.later(words, _backoff(policy, step, delivery.retry_after, spread))
     return counts.again(None)

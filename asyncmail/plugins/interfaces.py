@@ -98,6 +98,13 @@ class Attempt(Protocol):
     def on_uncertain(self) -> OnUncertain:
         """What happens if nobody will know whether the message was taken."""
 
+    def begin(self) -> None:
+        """To be called right before the first bytes about the message leave (in SMTP: MAIL).
+
+        Raises ``AttemptRevoked`` when sending was suspended or the service is stopping. Until then
+        the message counts as not started and may be taken back.
+        """
+
     async def before_dot(self) -> None:
         """To be awaited once, right before the bytes that hand the message over (in SMTP: the dot).
 
