@@ -24,6 +24,7 @@ from pydantic import (
 from asyncmail.config.values import (
     host_name,
     http_url,
+    not_empty,
     parse_list,
     parse_priority,
     positive_timeouts,
@@ -39,7 +40,7 @@ Token = Annotated[SecretStr, AfterValidator(token)]
 Names = Annotated[tuple[str, ...], BeforeValidator(parse_list), AfterValidator(unique)]
 Bytes = Annotated[int, Field(gt=0)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Delays = Annotated[tuple[Seconds, ...], Field(min_length=1), BeforeValidator(parse_list)]
+Delays = Annotated[tuple[Seconds, ...], BeforeValidator(parse_list), AfterValidator(not_empty)]
 Count = Annotated[int, Field(gt=0)]
 
 
@@ -141,7 +142,7 @@ class PluginsSettings(Section):
     validators: Names = ("addresses",)
     sinks: Names = ("genropy",)
     retention: Names = ("days",)
-    transports: Annotated[Names, Field(min_length=1)] = ("smtp",)
+    transports: Annotated[Names, AfterValidator(not_empty)] = ("smtp",)
     attachments: Names = ("base64",)
     disabled: Names = ()
     tables: Mapping[str, Mapping[str, Any]] = Field(default_factory=dict, repr=False)

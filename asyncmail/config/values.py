@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
@@ -13,6 +13,8 @@ from pydantic import SecretStr
 from asyncmail.model import Priority, Timeouts
 
 SQLITE = "sqlite:///"
+
+T = TypeVar("T")
 
 
 def parse_list(value: Any) -> Any:
@@ -35,6 +37,12 @@ def unique(names: tuple[str, ...]) -> tuple[str, ...]:
     if not all(names):
         raise ValueError("has an empty name in it")
     return names
+
+
+def not_empty(items: tuple[T, ...]) -> tuple[T, ...]:
+    if not items:
+        raise ValueError("should name at least one")
+    return items
 
 
 def upper(value: Any) -> Any:
