@@ -1,7 +1,12 @@
 """asyncmail: mail in by REST, out by SMTP, every outcome reported back.
 
 The names here are what a plugin author imports; nothing else of the package is promised to plugins.
+The interfaces are imported when first asked for: they bring pydantic, and ``asyncmail --help`` does
+without it.
 """
+
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from asyncmail.errors import (
     AsyncmailError,
@@ -11,21 +16,23 @@ from asyncmail.errors import (
     SinkRefused,
     SinkUnavailable,
 )
-from asyncmail.plugins.hookspecs import hookimpl
-from asyncmail.plugins.interfaces import (
-    ALL,
-    Ack,
-    AttachmentSource,
-    Attempt,
-    Context,
-    Extension,
-    Offer,
-    PluginSettings,
-    Retention,
-    Sink,
-    Transport,
-    Validator,
-)
+
+if TYPE_CHECKING:
+    from asyncmail.plugins.hookspecs import hookimpl
+    from asyncmail.plugins.interfaces import (
+        ALL,
+        Ack,
+        AttachmentSource,
+        Attempt,
+        Context,
+        Extension,
+        Offer,
+        PluginSettings,
+        Retention,
+        Sink,
+        Transport,
+        Validator,
+    )
 
 __version__ = "0.1.0"
 
@@ -51,3 +58,11 @@ __all__ = [
     "__version__",
     "hookimpl",
 ]
+
+if not TYPE_CHECKING:  # a checker that saw it would take any name for granted
+
+    def __getattr__(name):
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        home = "hookspecs" if name == "hookimpl" else "interfaces"
+        return getattr(import_module(f"{__name__}.plugins.{home}"), name)

@@ -98,7 +98,7 @@ def http_url(url: str) -> str:
         raise ValueError(f"is not a URL: {error}") from None
     if parts.scheme not in ("http", "https") or not host or any(c.isspace() for c in url):
         raise ValueError("should be a URL that begins with http:// or https:// and names a host")
-    if parts.username is not None or parts.password is not None:
+    if "@" in parts.netloc:
         raise ValueError(
             "should not contain credentials; use proxy_sync_user and proxy_sync_password,"
             " or proxy_sync_token"
