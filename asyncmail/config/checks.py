@@ -16,11 +16,15 @@ CLIENT_ANSWERS_WITHIN = 60  # seconds that a client may spend queueing mail befo
 
 
 class InvalidSettings(ConfigurationError):
-    """The configuration has problems; ``problems`` names each of them in a line."""
+    """The configuration has problems; ``problems`` names each of them in a line.
 
-    def __init__(self, problems: Sequence[str]) -> None:
+    ``settings`` is what remains without them: enough to look for more, nothing to start with.
+    """
+
+    def __init__(self, problems: Sequence[str], settings: Settings) -> None:
         super().__init__("; ".join(problems))
         self.problems = tuple(problems)
+        self.settings = settings
 
 
 def is_loopback(host: str) -> bool:

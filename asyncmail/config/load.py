@@ -57,7 +57,7 @@ def load_settings(
     key, ``{"server.port": 8025}``; ``None`` means not given. ``environ``: ``os.environ`` by default.
 
     Raises ``ConfigurationError`` if a source cannot be read, ``InvalidSettings`` (one of them) with
-    every problem that was found.
+    every problem that was found and the settings as they are without what is wrong.
     """
     environ = os.environ if environ is None else environ
     file = find_file(path, environ)
@@ -72,9 +72,10 @@ def load_settings(
         known = [entry for entry in layer if _is_known(entry, problems)]
         merged.update(_without_aliases(known, problems))
     settings = _validated(merged, problems)
-    if problems or settings is None:
-        raise InvalidSettings(problems)
-    return settings.with_origins({".".join(p): entry.origin for p, entry in merged.items()})
+    settings = settings.with_origins({".".join(p): entry.origin for p, entry in merged.items()})
+    if problems:
+        raise InvalidSettings(problems, settings)
+    return settings
 
 
 def _is_known(entry: Entry, problems: list[str]) -> bool:
@@ -137,7 +138,23 @@ def _without_aliases(layer: Iterable[Entry], problems: list[str]) -> dict[tuple[
     return named
 
 
-def _validated(merged: Mapping[tuple[str, ...], Entry], problems: list[str]) -> Settings | None:
+def _validated(merged: Mapping[tuple[str, ...], Entry], problems: list[str]) -> Settings:
+    """The settings; what is wrong is added to ``problems`` and takes its default."""
+    try:
+        return Settings.model_validate(_tree(merged))
+    except ValidationError as error:
+        details = error.errors(include_url=False, include_context=False, include_input=False)
+    wrong: set[tuple[str, ...]] = set()
+    for detail in details:
+        loc = tuple(str(part) for part in detail["loc"])
+        paths = [path for path in merged if path[: len(loc)] == loc or path == loc[: len(path)]]
+        wrong.update(paths)
+        problems.append(_problem(loc, detail["msg"], {merged[path].origin for path in paths}))
+    # What is found only now follows from what was left out; naming it would mislead.
+    return _validated({path: e for path, e in merged.items() if path not in wrong}, [])
+
+
+def _tree(merged: Mapping[tuple[str, ...], Entry]) -> dict[str, Any]:
     tree: dict[str, Any] = {}
     for path, entry in merged.items():
         in_plugin_table = path[0] == "plugins" and len(path) > 2
@@ -146,22 +163,11 @@ def _validated(merged: Mapping[tuple[str, ...], Entry], problems: list[str]) -> 
         for name in place[:-1]:
             table = table.setdefault(name, {})
         table[place[-1]] = entry.value
-    try:
-        return Settings.model_validate(tree)
-    except ValidationError as error:
-        for detail in error.errors(include_url=False, include_context=False, include_input=False):
-            loc = tuple(str(part) for part in detail["loc"])
-            problems.append(_problem(loc, detail["msg"], merged))
-        return None
+    return tree
 
 
-def _problem(loc: tuple[str, ...], message: str, merged: Mapping[tuple[str, ...], Entry]) -> str:
+def _problem(loc: tuple[str, ...], message: str, origins: set[str]) -> str:
     words = message.removeprefix("Value error, ").replace("Input should", "should")
     section, *rest = loc
-    origins = {
-        entry.origin
-        for path, entry in merged.items()
-        if path[: len(loc)] == loc or path == loc[: len(path)]
-    }
-    where = f" ({', '.join(sorted(origins))})" if rest and origins else ""
+    where = f" ({', '.join(sorted(origins))})" if origins else ""
     return f"[{section}] {' '.join((*rest, words))}{where}"
