@@ -8,7 +8,7 @@ result that is recorded.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -155,12 +155,12 @@ def decide(
 
     if not pending:
         return counts.finished(recipients)
+    words = _words(unsure or temporary, recipients)
     if unsure and history.hold:
-        return counts.failed(recipients, f"delivery uncertain: {_words(unsure)}")
+        return counts.failed(recipients, f"delivery uncertain: {words}")
     if unsure and uncertain > policy.max_uncertain:
-        return counts.failed(recipients, f"delivery uncertain {uncertain} times: {_words(unsure)}")
+        return counts.failed(recipients, f"delivery uncertain {uncertain} times: {words}")
     if temporary or unsure:
-        words = _words(unsure or temporary)
         if unsure:
             words = f"delivery uncertain, trying again: {words}"
         if attempts >= policy.max_attempts:
@@ -228,6 +228,16 @@ def decide_unexpected(
     return counts.later(words, _backoff(policy, counts.attempts, None, spread))
 
 
+def decide_over_limit(
+    history: History, recipients: Sequence[str], *, wait: float, error_over: bool
+) -> Decision:
+    """No unit of the rate limit was left for a claim; ``wait``: seconds until it may be tried again."""
+    counts = _Counts.unchanged(history)
+    if error_over:
+        return counts.failed(recipients, "rate limit exceeded")
+    return counts.later("rate limit reached, waiting for the next unit", wait)
+
+
 @dataclass(frozen=True, slots=True)
 class _Counts:
     """The new counters of a message, with one constructor per way to go on."""
@@ -238,6 +248,17 @@ class _Counts:
     unexpected: int
     settled: Mapping[str, RecipientOutcome]
     was_uncertain: bool
+
+    @classmethod
+    def unchanged(cls, history: History) -> _Counts:
+        return cls(
+            history.attempts,
+            history.uncertain,
+            history.rescues,
+            history.unexpected,
+            dict(history.settled),
+            False,
+        )
 
     def _decision(self, next_: Next, error: str | None, delay: float = 0.0) -> Decision:
         return Decision(
@@ -256,11 +277,11 @@ class _Counts:
         refused = self._refused()
         if not refused:
             return self._decision(Next.SENT, None)
-        return self._decision(Next.ERROR, self._partial(recipients, _words(refused)))
+        return self._decision(Next.ERROR, self._partial(recipients, _words(refused, recipients)))
 
     def failed(self, recipients: Sequence[str], error: str) -> Decision:
         refused = self._refused()
-        words = f"{error}; {_words(refused)}" if refused else error
+        words = f"{error}; {_words(refused, recipients)}" if refused else error
         return self._decision(Next.ERROR, self._partial(recipients, words))
 
     def later(self, error: str, delay: float) -> Decision:
@@ -286,11 +307,13 @@ def clean(text: str) -> str:
     return shown if len(shown) <= MAX_ERROR_LENGTH else shown[: MAX_ERROR_LENGTH - 3] + "..."
 
 
-def _words(outcomes: Iterable[RecipientOutcome]) -> str:
-    """``a@x, b@x: 550 5.1.1 no such user; c@x: ...``, the same reply once."""
+def _words(outcomes: Sequence[RecipientOutcome], recipients: Sequence[str]) -> str:
+    """``a@x, b@x: 550 5.1.1 no such user; c@x: ...``; the reply alone if it is the same for all."""
     by_reply: dict[str, list[str]] = {}
     for outcome in outcomes:
         by_reply.setdefault(outcome.describe(), []).append(outcome.recipient)
+    if len(by_reply) == 1 and len(outcomes) == len(recipients):
+        return next(iter(by_reply))
     return "; ".join(f"{', '.join(who)}: {reply}" for reply, who in by_reply.items())
 
 

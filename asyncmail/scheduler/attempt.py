@@ -1,0 +1,382 @@
+"""One attempt at one claimed message, from the stored payload to what a transport said.
+
+Whatever goes wrong on the way becomes a ``Delivery`` or a ``Decision`` of the outcome table; nothing but
+a revoked attempt leaves without one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from asyncmail import mime, outcome
+from asyncmail.clock import Clock
+from asyncmail.errors import AttachmentError, AttemptRevoked, BuildError, Rejected, StoreError
+from asyncmail.model import (
+    Account,
+    Attachment,
+    AttachmentReference,
+    Delivery,
+    Disposition,
+    Envelope,
+    Message,
+    OnUncertain,
+)
+from asyncmail.outcome import Decision, History, Policy
+from asyncmail.payload import message_from_payload
+from asyncmail.plugins.guard import (
+    ATTACHMENT_DEADLINE,
+    TRANSPORT_DEADLINE,
+    ExtensionFailed,
+    ExtensionQuarantined,
+    ExtensionTimeout,
+    Guard,
+    GuardedTask,
+)
+from asyncmail.plugins.interfaces import AttachmentSource, Transport
+from asyncmail.plugins.manager import Extensions, Loaded
+from asyncmail.scheduler.budget import ByteBudget
+from asyncmail.store.base import Claim, Store
+
+log: Final = logging.getLogger("asyncmail.dispatch")
+
+MAX_RECIPIENTS = 100  # of one transaction (RFC 5321 4.5.3.1.8); the rest goes in the next
+UNREADABLE = ("?",)  # stands for the recipients of a payload that today's rules refuse
+BUILD_OFF_LOOP_BYTES = 262_144  # payloads beyond this are built in a thread
+
+
+@dataclass(slots=True)
+class ClaimedAttempt:
+    """The ``Attempt`` that a transport is given, and what the core learns about it on the way.
+
+    ``may_begin`` and ``may_finish`` say whether new envelopes and new dots are welcome now.
+    """
+
+    claim: Claim
+    store: Store
+    clock: Clock
+    may_begin: Callable[[], bool]
+    may_finish: Callable[[], bool]
+    task: GuardedTask[Decision] | None = None
+    recipients: tuple[str, ...] = ()
+    transport: str | None = None
+    delivery: Delivery | None = None
+    begun_at: float | None = None  # steady; the first bytes of the envelope
+    dot_begun: bool = False
+    revoked: bool = False
+
+    @property
+    def number(self) -> int:
+        return self.claim.attempts + self.claim.uncertain + 1
+
+    @property
+    def on_uncertain(self) -> OnUncertain:
+        return OnUncertain.HOLD if self.claim.hold else OnUncertain.RETRY
+
+    @property
+    def pending(self) -> list[str]:
+        return [r for r in self.recipients if r not in self.claim.settled]
+
+    def begin(self) -> None:
+        if self.revoked or not self.may_begin():
+            raise self._revoke("sending is suspended or the service is stopping")
+        if self.begun_at is None:
+            self.begun_at = self.clock.steady()
+
+    async def before_dot(self) -> None:
+        health = self.store.health()
+        if not health.ok:
+            raise self._revoke(f"its result could not be recorded: {health.reason}")
+        if self.revoked or not self.may_finish():
+            raise self._revoke("the service is stopping")
+        if self.claim.hold and not await self.store.mark_intent(self.claim):
+            raise self._revoke("the claim was lost")
+        if self.revoked:
+            raise self._revoke("the service is stopping")
+        self.dot_begun = True
+
+    def progress(self) -> None:
+        if self.task is not None:
+            self.task.progress()
+
+    def _revoke(self, why: str) -> AttemptRevoked:
+        self.revoked = True
+        return AttemptRevoked(f"message '{self.claim.id}' is not sent now: {why}")
+
+
+class Attempts:
+    """Runs attempts. Its only memory: which transports have been seen to announce the dot."""
+
+    def __init__(
+        self,
+        store: Store,
+        extensions: Extensions,
+        guard: Guard,
+        clock: Clock,
+        policy: Policy,
+        *,
+        budget: ByteBudget,
+        max_message_bytes: int,
+    ) -> None:
+        self._store = store
+        self._extensions = extensions
+        self._guard = guard
+        self._clock = clock
+        self._policy = policy
+        self._budget = budget
+        self._max_message_bytes = max_message_bytes
+        self._announcing: set[str] = set()
+
+    async def run(
+        self, task: GuardedTask[Decision], account: Account | None, attempt: ClaimedAttempt
+    ) -> Decision:
+        """Make the attempt and decide; what it raises is for ``decide_failure``."""
+        attempt.task = task
+        claim = attempt.claim
+        message = load(claim)
+        attempt.recipients = message.recipients
+        if claim.expires_ts is not None and claim.expires_ts <= self._clock.wall():
+            return self.decide(attempt, local(attempt.pending, "expired"))
+        if account is None:
+            return self.decide(attempt, local(attempt.pending, "account deleted"))
+        return self.decide(attempt, await self._deliver(task, message, account, attempt))
+
+    def decide(self, attempt: ClaimedAttempt, delivery: Delivery) -> Decision:
+        """Ask the outcome table about a delivery."""
+        attempt.delivery = delivery
+        return outcome.decide(
+            history_of(attempt.claim),
+            attempt.recipients,
+            delivery,
+            self._policy,
+            now=self._clock.wall(),
+        )
+
+    def decide_failure(self, attempt: ClaimedAttempt, error: BaseException) -> Decision | None:
+        """An attempt that ended without a delivery; ``None``: the claim goes back untouched.
+
+        A transport that has never been seen to announce the dot may have sent the message all the
+        same, so its failures are uncertain.
+        """
+        silent = attempt.transport is not None and attempt.transport not in self._announcing
+        taken_back = attempt.revoked or isinstance(error, AttemptRevoked)
+        if attempt.dot_begun or (silent and not taken_back):
+            text = str(error) or "the service stopped before the reply to the dot"
+            return self.decide(
+                attempt, Delivery.of_all(self._in_hand(attempt), Disposition.UNCERTAIN, text)
+            )
+        if taken_back or isinstance(error, asyncio.CancelledError | StoreError):
+            return None
+        if isinstance(error, ExtensionTimeout):
+            return self.decide(
+                attempt, Delivery.of_all(self._in_hand(attempt), Disposition.TEMPORARY, str(error))
+            )
+        if isinstance(error, Rejected):
+            # Accepted by an earlier release with other rules: its client must learn it.
+            attempt.recipients = attempt.recipients or UNREADABLE
+            return self.decide(attempt, local(attempt.pending, str(error)))
+        log.error("message '%s': unexpected failure", attempt.claim.id, exc_info=error)
+        return outcome.decide_unexpected(
+            history_of(attempt.claim), attempt.recipients, _named(error), self._policy
+        )
+
+    def _in_hand(self, attempt: ClaimedAttempt) -> list[str]:
+        return attempt.pending[:MAX_RECIPIENTS]
+
+    async def _deliver(
+        self,
+        task: GuardedTask[Decision],
+        message: Message,
+        account: Account,
+        attempt: ClaimedAttempt,
+    ) -> Delivery:
+        claim, pending = attempt.claim, attempt.pending
+        transport = self._extensions.transports.get(account.transport)
+        if transport is None:
+            return unavailable(pending, f"transport '{account.transport}' is not available")
+        need = self._max_message_bytes if any(map(is_external, message.attachments)) else 0
+        async with self._budget.hold(need) as hold:
+            try:
+                attachments = await self._fetch(claim, message)
+                data = await self._build(claim, message, attachments)
+            except AttachmentError as error:
+                return local(pending, str(error), permanent=error.permanent)
+            except BuildError as error:
+                return local(pending, str(error))
+            hold.shrink(len(data))
+            del attachments
+            return await self._send(task, message, data, transport, account, attempt)
+
+    async def _send(
+        self,
+        task: GuardedTask[Decision],
+        message: Message,
+        data: bytes,
+        transport: Loaded[Transport],
+        account: Account,
+        attempt: ClaimedAttempt,
+    ) -> Delivery:
+        recipients = tuple(self._in_hand(attempt))
+        envelope = Envelope(message.id, message.envelope_sender, recipients, data, message.priority)
+        attempt.transport = transport.name
+        try:
+            delivery = await task.call(
+                transport,
+                lambda: transport.extension.send(envelope, account, attempt),
+                deadline=TRANSPORT_DEADLINE,
+            )
+        except ExtensionQuarantined as error:
+            return unavailable(attempt.pending, str(error))
+        if attempt.dot_begun:
+            self._announcing.add(transport.name)
+        return _believed(transport, delivery, recipients, attempt)
+
+    async def _build(
+        self, claim: Claim, message: Message, attachments: Sequence[Attachment]
+    ) -> bytes:
+        size = len(claim.payload) + sum(len(a.content) for a in attachments)
+        if size > BUILD_OFF_LOOP_BYTES:
+            data = await asyncio.to_thread(mime.build, message, attachments)
+        else:
+            data = mime.build(message, attachments)
+        if len(data) > self._max_message_bytes:
+            raise BuildError(
+                f"too large: {len(data)} bytes built, {self._max_message_bytes} allowed"
+            )
+        return data
+
+    async def _fetch(self, claim: Claim, message: Message) -> list[Attachment]:
+        """All attachments at once; the content seen first is the content for good."""
+        if not message.attachments:
+            return []
+        fetched = await _all_or_first_error(
+            [self._fetch_one(reference, message) for reference in message.attachments]
+        )
+        digests = {
+            reference.storage_path: hashlib.sha256(attachment.content).hexdigest()
+            for reference, attachment in zip(message.attachments, fetched, strict=True)
+            if is_external(reference)
+        }
+        for path, digest in digests.items():
+            if claim.digests.get(path, digest) != digest:
+                raise AttachmentError(f"{path}: attachment changed", permanent=True)
+        new = digests.keys() - claim.digests.keys()
+        if new and not await self._store.keep_digests(claim, digests):
+            raise AttemptRevoked(f"message '{claim.id}': the claim was lost")
+        return fetched
+
+    async def _fetch_one(self, reference: AttachmentReference, message: Message) -> Attachment:
+        name = reference.filename
+        source = self._source(reference)
+        if source is None:
+            raise AttachmentError(f"{name}: no source is configured for it", permanent=True)
+        try:
+            return await self._guard.call(
+                source,
+                lambda: source.extension.fetch(reference, message),
+                deadline=ATTACHMENT_DEADLINE,
+                expect=_attachment,
+            )
+        except (ExtensionFailed, ExtensionTimeout, ExtensionQuarantined) as error:
+            raise AttachmentError(f"{name}: {error}", permanent=False) from error
+
+    def _source(self, reference: AttachmentReference) -> Loaded[AttachmentSource] | None:
+        return next(
+            (s for s in self._extensions.attachments if s.extension.handles(reference)), None
+        )
+
+
+def _believed(
+    transport: Loaded[Transport],
+    delivery: object,
+    recipients: Sequence[str],
+    attempt: ClaimedAttempt,
+) -> Delivery:
+    """Only a complete answer about exactly these recipients is believed."""
+    if isinstance(delivery, Delivery):
+        if sorted(o.recipient for o in delivery.outcomes) == sorted(recipients):
+            return delivery
+    text = f"transport '{transport.name}' answered nonsense"
+    disposition = Disposition.UNCERTAIN if attempt.dot_begun else Disposition.TEMPORARY
+    return Delivery.of_all(recipients, disposition, text)
+
+
+def _named(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def _attachment(answer: object) -> Attachment:
+    if not isinstance(answer, Attachment):
+        raise TypeError(f"an Attachment was expected, not {type(answer).__name__}")
+    return answer
+
+
+async def _all_or_first_error(work: Sequence[Awaitable[Attachment]]) -> list[Attachment]:
+    """Like gather, but nothing is left running behind an error."""
+    tasks = [asyncio.ensure_future(w) for w in work]
+    try:
+        return list(await asyncio.gather(*tasks))
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+def is_external(reference: AttachmentReference) -> bool:
+    """Whether the content is elsewhere than in the stored payload."""
+    return not reference.storage_path.startswith("base64:")
+
+
+def load(claim: Claim) -> Message:
+    """The message of a claim. Raises ``Rejected`` if it breaks today's rules."""
+    return message_from_payload(
+        json.loads(claim.payload),
+        tenant_id=claim.lane.tenant_id,
+        account_id=claim.lane.account_id,
+        priority=claim.priority,
+        created_ts=claim.created_ts,
+        generation=claim.generation,
+    )
+
+
+def recipients_of(claim: Claim) -> tuple[str, ...]:
+    """All recipients of a claimed message, for decisions without an attempt."""
+    try:
+        return load(claim).recipients
+    except Rejected:
+        return UNREADABLE
+
+
+def history_of(claim: Claim) -> History:
+    """What the outcome table wants to know of a claim."""
+    return History(
+        created_ts=claim.ready_ts,
+        attempts=claim.attempts,
+        uncertain=claim.uncertain,
+        rescues=claim.rescues,
+        unexpected=claim.unexpected,
+        hold=claim.hold,
+        settled=claim.settled,
+    )
+
+
+def local(recipients: Sequence[str], text: str, *, permanent: bool = True) -> Delivery:
+    """A failure on this side, before any connection was needed."""
+    disposition = Disposition.PERMANENT if permanent else Disposition.TEMPORARY
+    return Delivery.of_all(recipients, disposition, text, transaction_begun=False)
+
+
+def unavailable(recipients: Sequence[str], text: str) -> Delivery:
+    """A failure of what the account stands on; its breaker opens."""
+    return Delivery.of_all(
+        recipients,
+        Disposition.TEMPORARY,
+        text,
+        account_problem=True,
+        charged=False,
+        transaction_begun=False,
+    )

@@ -1,0 +1,268 @@
+"""From claims to recorded results: starts what the plan allows and follows each until it is committed.
+
+Every claimed message holds a slot until its result is committed, so results that cannot be recorded stop
+new sends by themselves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from asyncmail import outcome
+from asyncmail.clock import Clock
+from asyncmail.model import Delivery, RateLimits
+from asyncmail.outcome import Decision, Next
+from asyncmail.plugins.guard import Guard, GuardedTask
+from asyncmail.prometheus import MailMetrics
+from asyncmail.scheduler.accounts import AccountDirectory
+from asyncmail.scheduler.attempt import Attempts, ClaimedAttempt, history_of, recipients_of
+from asyncmail.scheduler.lanes import Lanes
+from asyncmail.scheduler.results import Finished, Results, result_of
+from asyncmail.store.base import Claim, Claims, Lane, Pick, Store
+
+
+@dataclass(slots=True)
+class _Running:
+    """A claim under way."""
+
+    claim: Claim
+    attempt: ClaimedAttempt
+    task: GuardedTask[Decision]
+    started_ts: float
+
+
+class Dispatcher:
+    """Claims, starts and finishes. It has no loop of its own: the scheduler calls ``fill``.
+
+    ``on_committed`` is called after each commit of results.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        attempts: Attempts,
+        accounts: AccountDirectory,
+        lanes: Lanes,
+        guard: Guard,
+        clock: Clock,
+        metrics: MailMetrics,
+        *,
+        max_inflight_bytes: int,
+        report_deferrals: bool,
+        on_committed: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._attempts = attempts
+        self._accounts = accounts
+        self._lanes = lanes
+        self._guard = guard
+        self._clock = clock
+        self._metrics = metrics
+        self._max_inflight_bytes = max_inflight_bytes
+        self._report_deferrals = report_deferrals
+        self._on_committed = on_committed
+        self._inflight_bytes = 0
+        self._filling = asyncio.Lock()
+        self._running: dict[str, _Running] = {}
+        self.results = Results(store, self._recorded)
+        self.may_begin = True
+        self.may_finish = True
+
+    # --- start ---
+
+    async def fill(self) -> int:
+        """Claim what the free slots allow and start it; how many messages that were."""
+        async with self._filling:
+            return await self._fill()
+
+    async def _fill(self) -> int:
+        room = self._max_inflight_bytes - self._inflight_bytes
+        if not self.may_begin or room <= 0 or not self._store.health().ok:
+            return 0
+        picks = self._lanes.plan(self._clock.steady())
+        if not picks:
+            return 0
+        hints = {pick.lane: self._lanes.state(pick.lane).hints for pick in picks}
+        found = await self._store.claim(picks, max_bytes=room)
+        self._note_exhausted(picks, found, hints)
+        if not self.may_begin:
+            await self._store.release(found.claims)
+            return 0
+        over: dict[Lane, int] = {}
+        for claim in found.claims:
+            self._hold_slot(claim)
+            if claim.over_limit:
+                over[claim.lane] = over.get(claim.lane, -1) + 1
+                self._put_off(claim, over[claim.lane])
+            else:
+                self._start(claim)
+        return len(found.claims)
+
+    async def settle(self, decisions: Iterable[tuple[Claim, Decision]]) -> None:
+        """Record decisions about claims that this process never attempted."""
+        for claim, decision in decisions:
+            self._hold_slot(claim)
+            self._finish(claim, decision, unit_used=decision.was_uncertain)
+        await self.results.drained()
+
+    def _note_exhausted(self, picks: Sequence[Pick], found: Claims, hints: dict[Lane, int]) -> None:
+        """Forget the hint of a lane that has no more, unless it was renewed meanwhile.
+
+        A lane whose picks had a share for a single priority may have been short of that one only.
+        """
+        narrow = {pick.lane for pick in picks if len(pick.priorities) == 1}
+        for lane in found.exhausted:
+            state = self._lanes.state(lane)
+            if state.hints != hints[lane]:
+                continue
+            if lane not in narrow:
+                state.maybe_ready = state.maybe_immediate = False
+            elif all(pick.priorities == (0,) for pick in picks if pick.lane == lane):
+                state.maybe_immediate = False
+
+    def _start(self, claim: Claim) -> None:
+        account = self._accounts.get(claim.lane)
+        now = self._clock.wall()
+        self._metrics.queue_wait(claim.priority, now - claim.ready_ts)
+        attempt = ClaimedAttempt(
+            claim, self._store, self._clock, lambda: self.may_begin, lambda: self.may_finish
+        )
+        task = self._guard.start(lambda task: self._attempts.run(task, account, attempt))
+        running = _Running(claim, attempt, task, now)
+        self._running[claim.token] = running
+        task.future.add_done_callback(partial(self._ended, running))
+
+    def _put_off(self, claim: Claim, place: int) -> None:
+        """No unit of the rate limit was left: defer or fail; ``place`` spreads those of one claim."""
+        account = self._accounts.get(claim.lane)
+        limits = account.limits if account else RateLimits()
+        state = self._lanes.state(claim.lane)
+        wait = 0.0
+        if claim.limited_until is not None and not limits.error_over:
+            state.limited_until = claim.limited_until
+            step = max((seconds / limit for seconds, limit in limits.windows), default=0.0)
+            wait = max(claim.limited_until - self._clock.steady(), 0.0) + place * step
+        self._metrics.rate_limited(claim.lane.account_id)
+        decision = outcome.decide_over_limit(
+            history_of(claim), recipients_of(claim), wait=wait, error_over=limits.error_over
+        )
+        self._finish(claim, decision)
+
+    # --- finish ---
+
+    def _ended(self, running: _Running, future: asyncio.Future[Decision]) -> None:
+        """Called by the event loop when an attempt is over, in whatever way."""
+        claim, attempt = running.claim, running.attempt
+        del self._running[claim.token]
+        error = asyncio.CancelledError() if future.cancelled() else future.exception()
+        decision = self._attempts.decide_failure(attempt, error) if error else future.result()
+        if decision is None:
+            self.results.put(Finished(claim, None, None))
+            return
+        delivery = attempt.delivery
+        if delivery is not None:
+            self._learn(attempt, delivery, decision)
+        self._finish(
+            claim,
+            decision,
+            started_ts=running.started_ts,
+            delivery=delivery,
+            unit_used=attempt.dot_begun or bool(delivery and delivery.transaction_begun),
+        )
+
+    def _finish(
+        self,
+        claim: Claim,
+        decision: Decision,
+        *,
+        started_ts: float | None = None,
+        delivery: Delivery | None = None,
+        unit_used: bool = False,
+    ) -> None:
+        result = result_of(
+            claim,
+            decision,
+            wall=self._clock.wall(),
+            steady=self._clock.steady(),
+            started_ts=started_ts,
+            delivery=delivery,
+            unit_used=unit_used,
+            report_deferrals=self._report_deferrals,
+        )
+        self.results.put(Finished(claim, decision, result, delivery))
+
+    def _learn(self, attempt: ClaimedAttempt, delivery: Delivery, decision: Decision) -> None:
+        """What this attempt says about its account."""
+        claim, now = attempt.claim, self._clock.steady()
+        state = self._lanes.state(claim.lane)
+        seconds = now - attempt.begun_at if attempt.begun_at is not None else 0.0
+        if delivery.account_problem:
+            state.breaker.fail(now, decision.error or "account problem", delivery.retry_after)
+        elif delivery.transaction_begun:
+            state.breaker.close()
+            state.observe(seconds)
+        self._metrics.delivery(claim.lane.account_id, delivery, seconds)
+
+    def _recorded(self, group: Sequence[tuple[Finished, bool]]) -> None:
+        """After a commit: slots are free again, and the counters say what happened."""
+        for finished, held in group:
+            claim, decision = finished.claim, finished.decision
+            self._lanes.ended(claim.lane)
+            self._inflight_bytes -= len(claim.payload)
+            if decision is None or decision.next is Next.AGAIN:
+                self._lanes.hint([claim.lane])
+            if decision is not None and held:
+                self._count(claim.lane.account_id, decision)
+        self._on_committed()
+
+    def _count(self, account_id: str, decision: Decision) -> None:
+        if decision.was_uncertain:
+            self._metrics.uncertain(account_id)
+        match decision.next:
+            case Next.SENT:
+                self._metrics.sent(account_id)
+            case Next.ERROR:
+                self._metrics.error(account_id)
+            case Next.RETRY:
+                self._metrics.deferred(account_id)
+            case Next.AGAIN:
+                if decision.error:
+                    self._metrics.deferred(account_id)
+
+    def _hold_slot(self, claim: Claim) -> None:
+        self._lanes.started(claim.lane)
+        self._inflight_bytes += len(claim.payload)
+
+    # --- stop ---
+
+    async def take_back(self) -> None:
+        """Release every claim whose envelope has not begun; the others go on."""
+        async with self._filling:  # a claim under way sees may_begin and gives itself back
+            unbegun = [r for r in self._running.values() if r.attempt.begun_at is None]
+            await self._revoke(unbegun)
+
+    async def drain(self, grace: float) -> None:
+        """Before the dot: release. After it: wait up to ``grace`` seconds, then record as uncertain."""
+        self.may_begin = self.may_finish = False
+        await self._revoke([r for r in self._running.values() if not r.attempt.dot_begun])
+        futures = [r.task.future for r in self._running.values()]
+        if futures:
+            await asyncio.wait(futures, timeout=grace)
+        await self._revoke(list(self._running.values()))
+
+    async def idle(self) -> None:
+        """Wait until nothing is under way and every result is committed."""
+        while self._running:
+            await asyncio.wait([r.task.future for r in self._running.values()])
+        await self.results.drained()
+
+    async def _revoke(self, running: Collection[_Running]) -> None:
+        for one in running:
+            one.attempt.revoked = True
+            one.task.cancel()
+        if running:
+            await asyncio.wait([one.task.future for one in running])
+        await self.results.drained()

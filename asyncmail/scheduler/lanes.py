@@ -1,0 +1,199 @@
+"""Who may start how much: the sharing of slots among accounts and priorities.
+
+A lane is one account's share. Nothing here touches the store: ``plan`` turns what is known of the lanes
+into picks, and the dispatcher says what came of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+from asyncmail.model import Account, OnUncertain, Priority
+from asyncmail.scheduler.breaker import Breaker
+from asyncmail.store.base import Lane, Pick
+
+ALL_PRIORITIES = tuple(int(p) for p in Priority)
+LOWER_PRIORITIES = tuple(int(p) for p in Priority if p is not Priority.IMMEDIATE)
+AGING_SLOTS = 20  # of so many slots, each lower priority that is ready gets at least one
+IN_FLIGHT_SECONDS = (
+    0.05  # a connection is kept supplied for this long ahead, at the lane's own pace
+)
+PACE_WEIGHT = 0.2  # of the newest delivery in the moving average
+
+
+@dataclass(slots=True)
+class LaneState:
+    """What the dispatcher knows of a lane now."""
+
+    lane: Lane
+    breaker: Breaker
+    account: Account | None = None
+    in_flight: int = 0
+    limited_until: float | None = None  # steady; no unit of the rate limit before
+    pace: float | None = None  # seconds per delivery, moving average
+    maybe_ready: bool = False
+    maybe_immediate: bool = False
+    hints: int = 0  # rises with each hint, so that one arriving during a claim is not lost
+    skipped: dict[int, int] = field(default_factory=lambda: dict.fromkeys(LOWER_PRIORITIES, 0))
+
+    def hint(self) -> None:
+        """Something may be ready here."""
+        self.maybe_ready = self.maybe_immediate = True
+        self.hints += 1
+
+    def observe(self, seconds: float) -> None:
+        """A delivery took that long, waiting for a connection not included."""
+        self.pace = (
+            seconds if self.pace is None else self.pace + PACE_WEIGHT * (seconds - self.pace)
+        )
+
+    def blocked_until(self, now: float) -> float | None:
+        """Steady time until which nothing may start, or ``None``."""
+        times = [t for t in (self.breaker.retry_at, self.limited_until) if t and t > now]
+        return max(times, default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Slots:
+    """The limits of one process: slots in all, and connections of an account that names no number."""
+
+    concurrency: int
+    max_connections: int
+    quantum: int
+
+    @property
+    def reserved(self) -> int:
+        """Slots that only immediate messages may take."""
+        return max(1, self.concurrency // 20) if self.concurrency > 1 else 0
+
+
+class Lanes:
+    """All lanes, in the order in which they take turns."""
+
+    def __init__(self, slots: Slots, new_breaker: Callable[[], Breaker]) -> None:
+        self._slots = slots
+        self._new_breaker = new_breaker
+        self._states: dict[Lane, LaneState] = {}
+        self._turn = 0
+        self.in_flight = 0
+
+    def __iter__(self) -> Iterator[LaneState]:
+        return iter(list(self._states.values()))
+
+    def state(self, lane: Lane) -> LaneState:
+        """The state of a lane, made at first sight."""
+        state = self._states.get(lane)
+        if state is None:
+            state = self._states[lane] = LaneState(lane, self._new_breaker())
+        return state
+
+    def hint(self, lanes: Iterable[Lane]) -> None:
+        for lane in lanes:
+            self.state(lane).hint()
+
+    def forget(self, lane: Lane) -> None:
+        """Drop the state of a deleted account once nothing of it is in flight."""
+        state = self._states.get(lane)
+        if state is not None and not state.in_flight:
+            del self._states[lane]
+
+    def started(self, lane: Lane) -> None:
+        self.state(lane).in_flight += 1
+        self.in_flight += 1
+
+    def ended(self, lane: Lane) -> None:
+        self.state(lane).in_flight -= 1
+        self.in_flight -= 1
+
+    def next_unblocked(self, now: float) -> float | None:
+        """When (steady) the first lane that waits for its breaker or limit may start again."""
+        times = [s.blocked_until(now) for s in self._states.values() if s.maybe_ready]
+        return min((t for t in times if t is not None), default=None)
+
+    def plan(self, now: float) -> list[Pick]:
+        """Share the free slots among the lanes that may have something ready.
+
+        Round robin with a quantum, starting one lane further each time. Immediate messages have
+        slots of their own, globally and per lane, so that they overtake any backlog.
+        """
+        ready = [
+            s
+            for s in self._states.values()
+            if s.account is not None
+            and (s.maybe_ready or s.maybe_immediate)
+            and s.blocked_until(now) is None
+        ]
+        if not ready:
+            return []
+        self._turn = (self._turn + 1) % len(ready)
+        ready = ready[self._turn :] + ready[: self._turn]
+        free = self._slots.concurrency - self.in_flight
+        granted = self._grant(ready, max(free - self._slots.reserved, 0))
+        left = free - sum(granted.values())
+        crowded = len(ready) > 1
+        picks: list[Pick] = []
+        for state in ready:
+            count = granted[state.lane]
+            if count:
+                picks.extend(_pick(state, count))
+            elif state.maybe_immediate and left > 0 and self._has_reserve(state, crowded=crowded):
+                picks.append(Pick(state.lane, (int(Priority.IMMEDIATE),), 1, _hold(state)))
+                left -= 1
+        return picks
+
+    def _grant(self, ready: list[LaneState], free: int) -> dict[Lane, int]:
+        crowded = len(ready) > 1
+        room = {s.lane: self._room(s, crowded=crowded) for s in ready if s.maybe_ready}
+        granted = {s.lane: 0 for s in ready}
+        while free > 0 and room:
+            for state in ready:
+                quantum = (state.account and state.account.batch_size) or self._slots.quantum
+                count = min(quantum, room.get(state.lane, 0), free)
+                granted[state.lane] += count
+                free -= count
+                if state.lane in room:
+                    room[state.lane] -= count
+                    if room[state.lane] <= 0:
+                        del room[state.lane]
+        return granted
+
+    def _room(self, state: LaneState, *, crowded: bool) -> int:
+        """How many more a lane may start; a broken one lets a single probe through."""
+        if state.breaker.is_open:
+            return 0 if state.in_flight else 1
+        return max(self._cap(state, crowded=crowded) - state.in_flight, 0)
+
+    def _has_reserve(self, state: LaneState, *, crowded: bool) -> bool:
+        """One slot beyond its room, for the connection that is kept for immediate messages."""
+        if state.breaker.is_open or self._connections(state) == 1:
+            return False
+        return state.in_flight <= self._cap(state, crowded=crowded)
+
+    def _cap(self, state: LaneState, *, crowded: bool) -> int:
+        """Enough to keep its connections supplied at its own pace; a lane that does not move holds
+        no more slots than it has connections."""
+        depth = max(1.0, IN_FLIGHT_SECONDS / state.pace) if state.pace else 1.0
+        share = self._slots.concurrency // 4 if crowded else self._slots.concurrency
+        return min(int(self._connections(state) * depth), max(share, 1))
+
+    def _connections(self, state: LaneState) -> int:
+        return (state.account and state.account.max_connections) or self._slots.max_connections
+
+
+def _pick(state: LaneState, count: int) -> Iterator[Pick]:
+    """The aged priorities' due share first, then by priority."""
+    left = count
+    for priority in LOWER_PRIORITIES:
+        passed = state.skipped[priority] + count
+        due = min(passed // AGING_SLOTS, left)
+        state.skipped[priority] = passed - due * AGING_SLOTS
+        if due:
+            yield Pick(state.lane, (priority,), due, _hold(state))
+            left -= due
+    if left:
+        yield Pick(state.lane, ALL_PRIORITIES, left, _hold(state))
+
+
+def _hold(state: LaneState) -> bool:
+    return state.account is not None and state.account.on_uncertain is OnUncertain.HOLD
