@@ -1,0 +1,1 @@
+"""Message to bytes: the same bytes every time, built directly."""
