@@ -50,6 +50,7 @@ class NewMessage:
     deferred_ts: float | None = None  # wall; not to be started before
     expires_ts: float | None = None
     hold: bool | None = None  # on_uncertain of the message itself; None: the account's
+    tags: tuple[str, ...] = ()  # shown to sinks with each result
 
 
 class Addition(StrEnum):
@@ -111,7 +112,12 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What ``Store.claim`` found. ``exhausted``: lanes with fewer ready messages than wished for."""
+    """What ``Store.claim`` found.
+
+    ``exhausted``: lanes of which a pick that includes the most urgent priority (0) got fewer messages than
+    it wished for, so that nothing of that pick's priorities is left. A pick of lower priorities alone
+    says nothing about the lane.
+    """
 
     claims: Sequence[Claim]
     exhausted: frozenset[Lane]
@@ -323,7 +329,11 @@ class Store(ABC):
 
     @abstractmethod
     async def record(self, results: Sequence[Result]) -> list[bool]:
-        """Record a group; False where the claim was lost and nothing was recorded."""
+        """Record a group; False where the claim was lost and nothing was recorded.
+
+        Waits as long as it takes: while the database is locked or full the results are kept and
+        tried again, and ``health`` says why. Only ``close`` ends that with ``StoreUnavailable``.
+        """
 
     # --- report ---
 
@@ -342,7 +352,7 @@ class Store(ABC):
 
     @abstractmethod
     async def acknowledge(self, sink: str, reports: Sequence[Report]) -> None:
-        """This sink has taken exactly these results."""
+        """This sink has taken exactly these results. Waits as ``record`` does."""
 
     @abstractmethod
     async def postpone(self, sink: str, reports: Sequence[Report], until: float) -> None:
