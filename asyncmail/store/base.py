@@ -114,9 +114,9 @@ class Claim:
 class Claims:
     """What ``Store.claim`` found.
 
-    ``exhausted``: lanes of which a pick that includes the most urgent priority (0) got fewer messages than
-    it wished for, so that nothing of that pick's priorities is left. A pick of lower priorities alone
-    says nothing about the lane.
+    ``exhausted``: lanes of which a pick that includes the most urgent priority (0) got fewer messages
+    than it wished for, so that nothing of that pick's priorities is left. A pick of lower priorities
+    alone says nothing about the lane.
     """
 
     claims: Sequence[Claim]
