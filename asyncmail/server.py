@@ -1,0 +1,132 @@
+"""The HTTP server around a service, and the life of the process: signals, grace, exit codes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, Final, TypeVar
+
+import uvicorn
+
+from asyncmail import __version__
+from asyncmail.app import Service, running
+from asyncmail.config import Settings
+from asyncmail.errors import ConfigurationError
+from asyncmail.logs import configure
+
+try:
+    import uvloop
+except ImportError:  # not every platform has it
+    uvloop = None
+
+T = TypeVar("T")
+
+log: Final = logging.getLogger("asyncmail")
+
+CLOSE_SECONDS = 1.0  # for open HTTP requests once everything is recorded
+EXIT_SECOND_SIGNAL = 130
+MAX_CONNECTIONS = 1000  # HTTP; descriptors for sending and reporting stay free
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handlers: the service decides when to stop."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@asynccontextmanager
+async def listening(service: Service, port: int | None = None) -> AsyncIterator[str]:
+    """Serve the REST API inside the block, on ``[server] port`` or another; gives its base URL."""
+    server_settings = service.settings.server
+    listener = _bind(server_settings.host, server_settings.port if port is None else port)
+    host, port = listener.getsockname()[:2]
+    config = uvicorn.Config(
+        service.api,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        server_header=False,
+        date_header=True,
+        limit_concurrency=MAX_CONNECTIONS,
+        timeout_graceful_shutdown=int(CLOSE_SECONDS),
+    )
+    server = _Server(config)
+    task = asyncio.create_task(server.serve(sockets=[listener]), name="http")
+    try:
+        while not server.started:
+            if task.done():
+                await task
+            await asyncio.sleep(0.005)
+        yield f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    finally:
+        server.should_exit = True
+        await task
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot listen on {host}:{port}: {error.strerror or error}",
+            hint="another program may have the port; set [server] port or --port",
+        ) from error
+    listener.listen(1024)
+    listener.setblocking(False)
+    return listener
+
+
+def serve(settings: Settings, *, init: bool = False) -> int:
+    """Run the service until SIGTERM or SIGINT; returns the exit code."""
+    return run(_serve(settings, init=init))
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run a program's coroutine on the fastest event loop that the platform has."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop if uvloop else None) as runner:
+        return runner.run(work)
+
+
+async def _serve(settings: Settings, *, init: bool) -> int:
+    stopping = stop_on_signals()
+    async with running(settings, init=init) as service:
+        configure(settings.logging, service.secrets)
+        async with listening(service) as url:
+            log.info("asyncmail %s listens on %s", __version__, url)
+            await stopping.wait()
+            log.info(
+                "stopping; mail past its dot gets up to %g s",
+                settings.server.shutdown_grace_seconds,
+            )
+            await service.stop()
+    log.info("stopped")
+    if service.guard.abandoned:
+        # Extensions that ignore their cancellation would keep the event loop from closing.
+        logging.shutdown()
+        os._exit(0)
+    return 0
+
+
+def stop_on_signals() -> asyncio.Event:
+    """Set at the first SIGTERM or SIGINT; a second one ends the process like a crash."""
+    stopping = asyncio.Event()
+
+    def stop() -> None:
+        if stopping.is_set():
+            os._exit(EXIT_SECOND_SIGNAL)
+        stopping.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    return stopping
