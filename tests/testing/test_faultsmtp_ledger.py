@@ -1,0 +1,105 @@
+"""The ledger tells the truth, and outlives everybody."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from raw import MESSAGE, connect
+
+from asyncmail.testing import FaultSMTP, read_ledger, read_unanswered
+
+
+async def test_a_copy_is_in_the_ledger_before_its_reply(tmp_path: Path) -> None:
+    path = tmp_path / "ledger"
+    async with FaultSMTP(ledger=path) as server, connect(server.port) as client:
+        assert await client.send("a@fault.test", "b@fault.test", data=MESSAGE + b"..x\r\n") == 250
+        [line] = path.read_text().splitlines()
+    entry = json.loads(line)
+    data = MESSAGE + b".x\r\n"
+    assert abs(entry.pop("time") - time.time()) < 60
+    assert entry == {
+        "event": "copy",
+        "connection": 1,
+        "message_id": "<m1@app.test>",
+        "sender": "app@app.test",
+        "recipients": ["a@fault.test", "b@fault.test"],
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "size": len(data),
+        "tls": "",
+        "user": "",
+    }
+    assert read_ledger(path) == server.accepted
+    assert server.accepted[0].data == data
+
+
+async def test_a_copy_whose_client_died_is_marked_unanswered(tmp_path: Path) -> None:
+    path = tmp_path / "ledger"
+    async with FaultSMTP(ledger=path) as server:
+        async with connect(server.port) as client:
+            await client.envelope("x+dot.accept.sleep5000@fault.test")
+            client.write(MESSAGE + b".\r\n")
+            await server.wait_for(lambda: bool(server.accepted))
+        await server.wait_for(lambda: bool(server.unanswered))
+        assert server.dots_pending == 0
+    assert read_ledger(path) == read_unanswered(path) == server.accepted
+
+
+async def test_copies_are_counted_by_message_and_recipient() -> None:
+    async with FaultSMTP() as server, connect(server.port) as client:
+        await client.send("a@fault.test", "b@fault.test")
+        await client.send("b@fault.test")
+    assert server.copies == {
+        ("<m1@app.test>", "a@fault.test"): 1,
+        ("<m1@app.test>", "b@fault.test"): 2,
+    }
+
+
+async def test_two_servers_may_write_to_one_ledger(tmp_path: Path) -> None:
+    path = tmp_path / "ledger"
+    async with FaultSMTP(ledger=path) as one, FaultSMTP(ledger=path) as two:
+        for server in (one, two):
+            async with connect(server.port) as client:
+                await client.send("a@fault.test")
+    assert len(read_ledger(path)) == 2
+
+
+@asynccontextmanager
+async def process(*arguments: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, int]]:
+    child = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        *arguments,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert child.stdout is not None
+    try:
+        async with asyncio.timeout(30):
+            yield child, json.loads(await child.stdout.readline())["port"]
+    finally:
+        if child.returncode is None:
+            child.terminate()
+        _, errors = await child.communicate()
+    assert (child.returncode, errors) == (0, b"")
+
+
+async def test_the_server_runs_as_a_process(tmp_path: Path) -> None:
+    path = tmp_path / "ledger"
+    options = ("--ledger", str(path), "--dot-delay", "0.05")
+    async with process("asyncmail.testing.faultsmtp", *options) as (child, port):
+        async with connect(port) as client:
+            begin = time.monotonic()
+            assert await client.send("a@fault.test") == 250
+            assert time.monotonic() - begin >= 0.05
+        os.kill(child.pid, signal.SIGTERM)
+        await child.wait()
+    assert len(read_ledger(path)) == 1
