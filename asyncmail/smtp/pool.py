@@ -1,0 +1,291 @@
+"""The connections of one account: how many, who gets the next one, how long an idle one is kept."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from asyncmail.clock import Clock
+from asyncmail.errors import AttemptRevoked
+from asyncmail.model import Account, Priority
+from asyncmail.smtp.session import Session
+
+NOOP_AFTER = 30.0  # seconds idle after which a connection is tried before it gets a message
+PULSE = 60.0  # seconds between signs of life of those who wait for a connection
+
+
+@dataclass(order=True, slots=True)
+class _Waiting:
+    """Somebody who waits for a connection; the order is the order of service."""
+
+    priority: int
+    arrival: int
+    granted: asyncio.Future[Session | None] = field(compare=False)
+    progress: Callable[[], None] = field(compare=False)
+
+
+class AccountPool:
+    """At most ``limit`` connections, a slot each; with several, one slot is for immediate messages.
+
+    A slot is taken by ``acquire`` and comes back with ``release``; between the two it may be handed
+    on by ``chain``, connection included.
+    """
+
+    def __init__(
+        self,
+        account: Account,
+        connect: Callable[[Account], Awaitable[Session]],
+        clock: Clock,
+        default_limit: int,
+    ) -> None:
+        self.account = account
+        self.chaining = True
+        self._connect = connect
+        self._clock = clock
+        self._default_limit = default_limit
+        self._idle: list[Session] = []  # the one used last is at the end, and used next
+        self._in_use: set[Session] = set()
+        self._leaving: set[Session] = set()
+        self._taken = 0
+        self._ordinary = 0  # of the taken: those not for immediate messages
+        self._waiting: list[_Waiting] = []
+        self._arrivals = itertools.count()
+        self._expiry: asyncio.TimerHandle | None = None
+        self._pulse: asyncio.TimerHandle | None = None
+        self._closed = False
+
+    # --- what is asked of it ---------------------------------------------------------------------
+
+    @property
+    def limit(self) -> int:
+        return max(1, self.account.max_connections or self._default_limit)
+
+    @property
+    def busy(self) -> int:
+        return self._taken
+
+    @property
+    def idle(self) -> int:
+        return len(self._idle)
+
+    @property
+    def unused(self) -> bool:
+        """Whether nobody uses it and it holds nothing, so that it may be forgotten."""
+        return not (self._taken or self._idle or self._waiting or self._leaving)
+
+    def renew(self, account: Account) -> None:
+        """Learn of a changed account: connections made for an older revision are retired."""
+        if account.revision > self.account.revision:
+            self.account = account
+            idle, self._idle = self._idle, []
+            for session in idle:
+                self._keep(session)
+            self._grant()
+
+    async def acquire(
+        self, priority: int, progress: Callable[[], None], *, fresh: bool = False
+    ) -> Session:
+        """Wait for a slot, by priority, then arrival; return a session that can take a message.
+
+        ``fresh``: not one that carried a message before. Raises ``ConnectFailed``, or
+        ``AttemptRevoked`` when the pool is closed.
+        """
+        if self._closed:
+            raise AttemptRevoked("the smtp transport has stopped")
+        session = None
+        if self._admits(priority):
+            self._count(priority, 1)
+        else:
+            session = await self._wait(priority, progress)
+        try:
+            session = await self._ready(session, fresh)
+        except BaseException:
+            self._give_back(priority)
+            raise
+        session.idle_since = 0.0
+        self._in_use.add(session)
+        if self._closed:
+            session.break_off("the smtp transport was stopped")
+        return session
+
+    def chain(self, session: Session, priority: int) -> bool:
+        """Hand a session whose dot was written to the next in line, if there is one; its slot too.
+
+        Immediate messages are not put behind somebody's dot: they wait for a free connection.
+        """
+        following = self._first()
+        if not (self.chaining and following is not None and self._fits(session)):
+            return False
+        if following.priority == Priority.IMMEDIATE or priority == Priority.IMMEDIATE:
+            return False
+        heapq.heappop(self._waiting)
+        following.granted.set_result(session)
+        return True
+
+    def release(self, session: Session, priority: int) -> None:
+        """Give slot and session back; the next in line gets both, if both are still good."""
+        self._in_use.discard(session)
+        self._count(priority, -1)
+        following = self._first()
+        if following is not None and self._admits(following.priority) and self._fits(session):
+            heapq.heappop(self._waiting)
+            self._count(following.priority, 1)
+            following.granted.set_result(session)
+            return
+        self._keep(session)
+        self._grant()
+
+    def expire(self) -> None:
+        """Close the connections that were idle for the account's ttl; called by a timer as well."""
+        now = self._clock.steady()
+        while self._idle and now - self._idle[0].idle_since >= self.account.ttl:
+            self._quit(self._idle.pop(0))
+        self._arm()
+
+    async def close(self, seconds: float) -> None:
+        """Say QUIT on idle connections and end the others; takes at most ``seconds``."""
+        self._closed = True
+        for timer in (self._expiry, self._pulse):
+            if timer is not None:
+                timer.cancel()
+        for waiting in self._waiting:
+            if not waiting.granted.done():
+                waiting.granted.set_exception(AttemptRevoked("the smtp transport has stopped"))
+        self._waiting.clear()
+        for session in self._idle:
+            self._quit(session)
+        self._idle.clear()
+        for session in self._in_use:
+            session.break_off("the smtp transport was stopped")
+        ending = [session.closed for session in (*self._leaving, *self._in_use)]
+        if ending:
+            await asyncio.wait(ending, timeout=seconds)
+        late = [session for session in self._leaving if not session.closed.done()]
+        for session in late:
+            session.break_off("no reply to QUIT in time")
+        if late:
+            await asyncio.wait([session.closed for session in late], timeout=seconds)
+
+    # --- slots -----------------------------------------------------------------------------------
+
+    def _admits(self, priority: int) -> bool:
+        limit = self.limit
+        if self._taken >= limit:
+            return False
+        return priority == Priority.IMMEDIATE or limit == 1 or self._ordinary < limit - 1
+
+    def _count(self, priority: int, step: int) -> None:
+        self._taken += step
+        if priority != Priority.IMMEDIATE:
+            self._ordinary += step
+
+    def _give_back(self, priority: int) -> None:
+        self._count(priority, -1)
+        self._grant()
+
+    def _first(self) -> _Waiting | None:
+        """The next in line; those who went away in the meantime are dropped."""
+        while self._waiting and self._waiting[0].granted.done():
+            heapq.heappop(self._waiting)
+        return self._waiting[0] if self._waiting else None
+
+    def _grant(self) -> None:
+        while (following := self._first()) is not None and self._admits(following.priority):
+            heapq.heappop(self._waiting)
+            self._count(following.priority, 1)
+            following.granted.set_result(None)
+
+    async def _wait(self, priority: int, progress: Callable[[], None]) -> Session | None:
+        waiting = _Waiting(
+            priority, next(self._arrivals), asyncio.get_running_loop().create_future(), progress
+        )
+        heapq.heappush(self._waiting, waiting)
+        if self._pulse is None:
+            self._beat()
+        try:
+            return await waiting.granted
+        except asyncio.CancelledError:
+            if not waiting.granted.cancelled():  # granted in the same breath: pass it on
+                session = waiting.granted.result()
+                if session is None:
+                    self._give_back(priority)
+                else:
+                    self.release(session, priority)
+            raise
+
+    def _beat(self) -> None:
+        """Waiting in line is no silence of the peer: those ahead have clocks of their own."""
+        self._pulse = None
+        if self._waiting:
+            for waiting in self._waiting:
+                waiting.progress()
+            self._pulse = asyncio.get_running_loop().call_later(PULSE, self._beat)
+
+    # --- connections -----------------------------------------------------------------------------
+
+    def _fits(self, session: Session) -> bool:
+        return session.usable and session.revision == self.account.revision and not self._closed
+
+    async def _ready(self, session: Session | None, fresh: bool) -> Session:
+        """The given session, an idle one that still answers, or a new one."""
+        while True:
+            if session is None and self._idle:
+                session = self._idle.pop()
+            if session is None:
+                return await self._connect(self.account)
+            if fresh:
+                self._quit(session)  # makes room for the new one
+                return await self._connect(self.account)
+            if await self._answers(session):
+                return session
+            session = None
+
+    async def _answers(self, session: Session) -> bool:
+        if not session.usable:
+            return False
+        if session.unclean:
+            session.unclean = False
+            return await self._try(session, b"RSET")
+        if session.idle_since and self._clock.steady() - session.idle_since > NOOP_AFTER:
+            return await self._try(session, b"NOOP")
+        return True
+
+    async def _try(self, session: Session, verb: bytes) -> bool:
+        self._in_use.add(session)
+        try:
+            if await session.command(verb):
+                return True
+            self._quit(session)
+            return False
+        finally:
+            self._in_use.discard(session)
+
+    def _keep(self, session: Session) -> None:
+        """Keep a session for later, or end it if it is of no more use."""
+        if not session.usable:
+            return
+        if not self._fits(session):
+            self._quit(session)
+            return
+        session.idle_since = self._clock.steady()
+        self._idle.append(session)
+        self._arm()
+
+    def _arm(self) -> None:
+        if self._idle and self._expiry is None and not self._closed:
+            oldest = self._idle[0].idle_since + self.account.ttl - self._clock.steady()
+            self._expiry = asyncio.get_running_loop().call_later(max(oldest, 0.01), self._ring)
+
+    def _ring(self) -> None:
+        self._expiry = None
+        self.expire()
+
+    def _quit(self, session: Session) -> None:
+        if session.closed.done():
+            return
+        self._leaving.add(session)
+        session.closed.add_done_callback(lambda _: self._leaving.discard(session))
+        session.quit()

@@ -1,0 +1,64 @@
+"""A message and its envelope as bytes for the wire: what may be sent at all, and in which form."""
+
+from __future__ import annotations
+
+import re
+
+from asyncmail.model import Envelope
+
+MAX_LINE = 998  # RFC 5322 2.1.1, without the line end
+DOT = b".\r\n"
+
+# A mailbox of RFC 5321 4.1.2, wide enough for RFC 6531: nothing that could end the path or the line.
+_MAILBOX = re.compile(
+    r'(?:"(?:[^"\\\x00-\x1f\x7f]|\\[^\x00-\x1f\x7f])*"|[^\s<>"\x00-\x1f\x7f]+)@[^\s<>"\x00-\x1f\x7f]+'
+)
+
+
+def refusal(envelope: Envelope) -> str | None:
+    """Why this envelope must not be put on any wire, or nothing."""
+    for address in (envelope.sender, *envelope.recipients):
+        if address and not _MAILBOX.fullmatch(address):
+            return f"not a mailbox: {address!r}"
+    if not all(envelope.recipients):
+        return "an empty recipient"
+    return content_refusal(envelope.data)
+
+
+def content_refusal(data: bytes) -> str | None:
+    """Only CRLF ends a line (anything else lets a server see other messages), none is too long."""
+    ends = data.count(b"\r\n")
+    if data.count(b"\n") != ends or data.count(b"\r") != ends:
+        return "the message contains a bare CR or LF"
+    start, size = 0, len(data)
+    while size - start > MAX_LINE:
+        end = data.rfind(b"\n", start, start + MAX_LINE + 2)
+        if end < 0:
+            return f"the message contains a line of more than {MAX_LINE} octets"
+        start = end + 1
+    return None
+
+
+def dotted(data: bytes) -> bytes:
+    """The message as it follows DATA, with the final dot (RFC 5321 4.5.2)."""
+    if data.startswith(b"."):
+        data = b"." + data
+    if b"\r\n." in data:
+        data = data.replace(b"\r\n.", b"\r\n..")
+    return data + DOT if not data or data.endswith(b"\r\n") else data + b"\r\n" + DOT
+
+
+def mail(sender: str, size: int | None, *, eight_bit: bool, utf8: bool) -> bytes:
+    """The MAIL command; ``size`` only for a server that offers SIZE (RFC 1870)."""
+    command = f"MAIL FROM:<{sender}>"
+    if size is not None:
+        command += f" SIZE={size}"
+    if eight_bit:
+        command += " BODY=8BITMIME"
+    if utf8:
+        command += " SMTPUTF8"
+    return command.encode() + b"\r\n"
+
+
+def rcpt(recipient: str) -> bytes:
+    return f"RCPT TO:<{recipient}>\r\n".encode()
