@@ -11,7 +11,7 @@ import pytest
 from asyncmail import Extension
 from asyncmail.plugins.guard import ExtensionTimeout, Guard
 from asyncmail.plugins.kinds import Kind, Loaded
-from asyncmail.secrets import SecretRegistry
+from asyncmail.plugins.secrets import SecretRegistry
 from asyncmail.testing.clock import ManualClock
 
 PATIENCE = 5.0  # real seconds that a test waits at most

@@ -8,7 +8,7 @@ import logging
 
 import pytest
 
-from asyncmail.secrets import SecretFilter, SecretRegistry
+from asyncmail.plugins.secrets import SecretFilter, SecretRegistry
 
 
 @pytest.fixture
