@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from fastapi import FastAPI
 
@@ -15,9 +16,10 @@ from asyncmail.clock import Clock, SystemClock
 from asyncmail.config import Settings
 from asyncmail.intake import Intake
 from asyncmail.outcome import Policy
+from asyncmail.plugins.extensions import Extensions
 from asyncmail.plugins.guard import Guard
 from asyncmail.plugins.kinds import Kind
-from asyncmail.plugins.manager import Extensions, PluginManager
+from asyncmail.plugins.manager import PluginManager
 from asyncmail.plugins.secrets import SecretRegistry
 from asyncmail.prometheus import Gauges, MailMetrics
 from asyncmail.scheduler.accounts import AccountDirectory
@@ -32,6 +34,8 @@ from asyncmail.scheduler.sweep import Sweeper
 from asyncmail.store.base import Store
 from asyncmail.store.keys import KeyRing
 from asyncmail.store.sqlite import SQLiteStore
+
+log: Final = logging.getLogger("asyncmail")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,43 +67,52 @@ async def running(
     clock = clock or SystemClock()
     secrets = _secrets_of(settings)
     metrics = MailMetrics()
-    plugins = PluginManager(disabled=frozenset(settings.plugins.disabled))
+    guard = Guard(
+        clock,
+        on_failure=lambda loaded, _: metrics.plugin_error(loaded.name, loaded.kind),
+        mask=secrets.mask,
+    )
+    plugins = PluginManager(settings.plugins.disabled, on_secret=secrets.register)
     plugins.discover()
     extensions = plugins.build(chosen_plugins(settings), plugin_tables(settings), clock)
     async with AsyncExitStack() as stack:
         store = SQLiteStore(
             settings.storage.path,
             clock=clock,
-            keys=KeyRing.load_or_make(settings.storage.key_file),
+            keys=KeyRing.load(settings.storage.key_file),
             min_free_bytes=settings.storage.min_free_bytes,
             init=init,
             active=settings.scheduler.active,
         )
         await store.open()
         stack.push_async_callback(store.close)
-        await stack.enter_async_context(extensions.running())
-        service = await _assemble(settings, clock, store, plugins, extensions, secrets, metrics)
+        await stack.enter_async_context(extensions.running(guard))
+        service = _assemble(settings, clock, store, plugins, extensions, guard, secrets, metrics)
         stack.push_async_callback(service.stop)
+        await _activate_sinks(store, extensions)
         await service.scheduler.start()
         yield service
 
 
-async def _assemble(
+async def _activate_sinks(store: Store, extensions: Extensions) -> None:
+    """A sink gets the results from its first activation on; what a removed one still wanted is gone."""
+    dropped = await store.activate_sinks([sink.name for sink in extensions.sinks])
+    for name, count in dropped.items():
+        log.warning("sink '%s' is no longer configured; %d reports to it are dropped", name, count)
+
+
+def _assemble(
     settings: Settings,
     clock: Clock,
     store: Store,
     plugins: PluginManager,
     extensions: Extensions,
+    guard: Guard,
     secrets: SecretRegistry,
     metrics: MailMetrics,
 ) -> Service:
     """Make the parts and tie them together; nothing runs yet."""
     delivery = settings.delivery
-    guard = Guard(
-        clock,
-        on_failure=lambda loaded, _: metrics.plugin_error(loaded.name, loaded.kind),
-        mask=secrets.mask,
-    )
     policy = Policy(
         retry_delays=delivery.retry_delays,
         max_attempts=delivery.max_attempts,
@@ -133,7 +146,7 @@ async def _assemble(
     )
     sweeper = Sweeper(store, extensions.retention, guard, clock, dispatcher, lanes, policy)
     reporters = [
-        Reporter(store, sink, guard, clock, test_mode=delivery.test_mode)
+        Reporter(store, sink, guard, clock, metrics, test_mode=delivery.test_mode)
         for sink in extensions.sinks
     ]
     scheduler = Scheduler(
@@ -160,15 +173,16 @@ async def _assemble(
         max_queued=settings.storage.max_queued,
         replace=delivery.on_duplicate == "replace",
     )
-    metrics.watch(_gauges(settings, clock, store, lanes, guard, extensions))
+    metrics.watch(_gauges(settings, clock, store, lanes, guard, extensions, reporters))
     api = create_api(
         ApiParts(
             server=settings.server,
             store=store,
             intake=intake,
             scheduler=scheduler,
-            plugins=plugins,
             metrics=metrics,
+            plugins=plugins,
+            transports=extensions.transports,
         )
     )
     return Service(settings, store, scheduler, intake, metrics, secrets, guard, api)
@@ -224,6 +238,7 @@ def _gauges(
     lanes: Lanes,
     guard: Guard,
     extensions: Extensions,
+    reporters: Sequence[Reporter],
 ) -> Gauges:
     """Where the metrics read at each scrape."""
 
@@ -232,11 +247,7 @@ def _gauges(
         return None if ready is None else max(clock.wall() - ready, 0.0)
 
     async def lags() -> Mapping[str, float]:
-        found: dict[str, float] = {}
-        for sink in extensions.sinks:
-            recorded = await store.oldest_unreported(sink.name)
-            found[sink.name] = 0.0 if recorded is None else max(clock.wall() - recorded, 0.0)
-        return found
+        return {reporter.name: await reporter.lag() for reporter in reporters}
 
     def connections() -> Mapping[str, int]:
         total: Counter[str] = Counter()

@@ -7,7 +7,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final, TypeVar
 
@@ -18,11 +18,6 @@ from asyncmail.app import Service, running
 from asyncmail.config import Settings
 from asyncmail.errors import ConfigurationError
 from asyncmail.logs import configure
-
-try:
-    import uvloop
-except ImportError:  # not every platform has it
-    uvloop = None
 
 T = TypeVar("T")
 
@@ -93,8 +88,16 @@ def serve(settings: Settings, *, init: bool = False) -> int:
 
 def run(work: Coroutine[Any, Any, T]) -> T:
     """Run a program's coroutine on the fastest event loop that the platform has."""
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop if uvloop else None) as runner:
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(work)
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:  # not every platform has it
+        return None
+    return uvloop.new_event_loop
 
 
 async def _serve(settings: Settings, *, init: bool) -> int:

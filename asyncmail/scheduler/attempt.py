@@ -225,7 +225,7 @@ class Attempts:
         envelope = Envelope(message.id, message.envelope_sender, recipients, data, message.priority)
         attempt.transport = transport.name
         try:
-            delivery = await task.call(
+            delivery: object = await task.call(
                 transport,
                 lambda: transport.extension.send(envelope, account, attempt),
                 deadline=TRANSPORT_DEADLINE,
@@ -298,9 +298,10 @@ def _believed(
     attempt: ClaimedAttempt,
 ) -> Delivery:
     """Only a complete answer about exactly these recipients is believed."""
-    if isinstance(delivery, Delivery):
-        if sorted(o.recipient for o in delivery.outcomes) == sorted(recipients):
-            return delivery
+    if isinstance(delivery, Delivery) and sorted(
+        outcome.recipient for outcome in delivery.outcomes
+    ) == sorted(recipients):
+        return delivery
     text = f"transport '{transport.name}' answered nonsense"
     disposition = Disposition.UNCERTAIN if attempt.dot_begun else Disposition.TEMPORARY
     return Delivery.of_all(recipients, disposition, text)

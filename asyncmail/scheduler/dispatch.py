@@ -24,6 +24,10 @@ from asyncmail.scheduler.results import Finished, Results, result_of
 from asyncmail.store.base import Claim, Claims, Lane, Pick, Store
 
 
+def _nobody() -> None:
+    """Nobody waits for commits yet."""
+
+
 @dataclass(slots=True)
 class _Running:
     """A claim under way."""
@@ -52,7 +56,6 @@ class Dispatcher:
         *,
         max_inflight_bytes: int,
         report_deferrals: bool,
-        on_committed: Callable[[], None],
     ) -> None:
         self._store = store
         self._attempts = attempts
@@ -63,13 +66,17 @@ class Dispatcher:
         self._metrics = metrics
         self._max_inflight_bytes = max_inflight_bytes
         self._report_deferrals = report_deferrals
-        self._on_committed = on_committed
+        self.on_committed: Callable[[], None] = _nobody
         self._inflight_bytes = 0
         self._filling = asyncio.Lock()
         self._running: dict[str, _Running] = {}
         self.results = Results(store, self._recorded)
         self.may_begin = True
         self.may_finish = True
+
+    @property
+    def in_flight(self) -> int:
+        return self._lanes.in_flight
 
     # --- start ---
 
@@ -216,7 +223,7 @@ class Dispatcher:
                 self._lanes.hint([claim.lane])
             if decision is not None and held:
                 self._count(claim.lane.account_id, decision)
-        self._on_committed()
+        self.on_committed()
 
     def _count(self, account_id: str, decision: Decision) -> None:
         if decision.was_uncertain:

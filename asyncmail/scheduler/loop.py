@@ -11,6 +11,7 @@ from typing import Any, Final
 from asyncmail import outcome
 from asyncmail.clock import Clock
 from asyncmail.errors import StoreError
+from asyncmail.prometheus import MailMetrics
 from asyncmail.scheduler.accounts import AccountDirectory
 from asyncmail.scheduler.attempt import history_of, recipients_of
 from asyncmail.scheduler.dispatch import Dispatcher
@@ -45,6 +46,7 @@ class Scheduler:
         accounts: AccountDirectory,
         lanes: Lanes,
         clock: Clock,
+        metrics: MailMetrics,
         *,
         test_mode: bool,
         longest_sleep: float,
@@ -56,6 +58,8 @@ class Scheduler:
         self._accounts = accounts
         self._lanes = lanes
         self._clock = clock
+        self._metrics = metrics
+        dispatcher.on_committed = self.results_committed
         self._test_mode = test_mode
         self._longest_sleep = longest_sleep
         self._woken = asyncio.Event()
@@ -73,6 +77,7 @@ class Scheduler:
         await self._accounts.load()
         for lane in self._accounts.lanes():
             self._lanes.state(lane).account = self._accounts.get(lane)
+        self._count_accounts()
         self._set_active(await self._store.is_active())
         self._spawn(self._dispatcher.results.run(), "results")
         await self._rescue()
@@ -83,7 +88,12 @@ class Scheduler:
             self._spawn(self._sweep_loop(), "sweep")
 
     async def stop(self, grace: float) -> None:
-        """No new work, up to ``grace`` seconds for what is past the dot, everything recorded."""
+        """No new work, up to ``grace`` seconds for what is past the dot, everything recorded.
+
+        A second call returns at once.
+        """
+        if self.draining:
+            return
         self.draining = True
         self._dispatcher.may_begin = False
         await self._dispatcher.drain(grace)
@@ -155,6 +165,7 @@ class Scheduler:
         state.account = account
         state.breaker.close()
         state.limited_until = None
+        self._count_accounts()
         if account is None:
             self._sweep_wanted.set()
         self.wake([lane])
@@ -169,6 +180,9 @@ class Scheduler:
     async def cleanup(self, older_than: float | None = None) -> int:
         """Delete what retention lets go now; how many messages went."""
         return await self._sweeper.retire(older_than)
+
+    def _count_accounts(self) -> None:
+        self._metrics.accounts_changed(lane.account_id for lane in self._accounts.lanes())
 
     def _set_active(self, active: bool) -> None:
         self._active = active

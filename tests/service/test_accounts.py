@@ -1,0 +1,157 @@
+"""Accounts: breakers, limits, deletion, suspension - and that nobody's trouble is anybody else's."""
+
+from __future__ import annotations
+
+import asyncio
+
+from asyncmail.testing import FaultSMTP, Profile, ReportReceiver
+from tests.service.conftest import Running, Start, mail
+
+
+async def test_a_wrong_password_makes_mail_wait_and_fails_none_of_it(
+    start: Start, smtp: FaultSMTP
+) -> None:
+    async with FaultSMTP(auth=("shop", "right")) as locked, start() as app:
+        await app.account(port=locked.port, user="shop", password="wrong")
+        await app.hand_in(*(mail(f"m{n}") for n in range(50)))
+        await app.dispatch()
+        statuses = {await app.status(f"m{n}") for n in range(50)}
+        assert statuses == {"queued"}
+        account = (await app.client.get("/accounts")).json()["accounts"][0]
+        assert account["state"] == "broken"
+        assert "535" in account["last_error"]
+        assert "wrong" not in account["last_error"]
+
+        await app.account(port=locked.port, user="shop", password="right")
+        await app.dispatch()
+        assert {await app.status(f"m{n}") for n in range(50)} == {"sent"}
+        assert len(locked.accepted) == 50
+
+
+async def test_a_smarthost_that_is_down_overnight_fails_nothing(start: Start) -> None:
+    async with FaultSMTP() as server:
+        port = server.port
+    async with start() as app:
+        await app.account(port=port)
+        await app.hand_in(mail())
+        for _ in range(8):
+            await app.dispatch()
+            app.clock.advance(3600)
+        record = await app.show("m1")
+        assert record["status"] == "queued"
+        assert record["message"]["retry_count"] == 0
+        async with FaultSMTP(port=port) as back:
+            await app.dispatch()
+            assert len(back.accepted) == 1
+
+
+async def test_mail_that_waited_for_too_long_is_reported_with_the_reason(
+    start: Start, receiver: ReportReceiver
+) -> None:
+    async with start() as app:
+        await app.account(port=1)
+        await app.hand_in(mail())
+        await app.dispatch()
+        app.clock.advance(5 * 86400 + 1)
+        await app.post("/commands/run-now")
+        await receiver.wait_for(lambda: bool(receiver.acknowledged))
+        assert "given up after 5 days" in receiver.acknowledged[0]["error"]
+
+
+async def test_one_accounts_trouble_is_not_anothers(app: Running, smtp: FaultSMTP) -> None:
+    await app.account("broken", port=1)
+    await app.hand_in(*(mail(f"b{n}", account_id="broken") for n in range(300)), mail("good"))
+    await app.dispatch()
+    assert await app.status("good") == "sent"
+
+
+async def test_over_the_limit_mail_is_deferred_and_follows_in_order_without_exceeding_it(
+    app: Running, smtp: FaultSMTP
+) -> None:
+    await app.account(limit_per_minute=5)
+    await app.hand_in(*(mail(f"m{n}") for n in range(12)))
+    await app.dispatch()
+    assert len(smtp.accepted) == 5
+    assert await app.metric('asyncmail_rate_limited_total{account_id="shop"}') > 0
+    deferred = [m for n in range(12) if (m := await app.show(f"m{n}"))["status"] == "deferred"]
+    assert deferred
+    assert len({m["deferred_ts"] for m in deferred}) > 1, "not all at the same second"
+    for minute in range(1, 4):
+        app.clock.advance(62)
+        await app.dispatch()
+        assert len(smtp.accepted) <= 5 * (minute + 1)
+    app.clock.advance(62)
+    await app.dispatch()
+    assert len(smtp.accepted) == 12
+
+
+async def test_over_the_limit_an_account_may_choose_the_error(app: Running, smtp: FaultSMTP) -> None:
+    await app.account(limit_per_minute=2, limit_behavior="error")
+    await app.hand_in(*(mail(f"m{n}") for n in range(3)))
+    await app.dispatch()
+    assert len(smtp.accepted) == 2
+    assert (await app.show("m2"))["error"] == "rate limit exceeded"
+
+
+async def test_mail_of_a_deleted_account_becomes_reported_errors(
+    app: Running, receiver: ReportReceiver
+) -> None:
+    later = int(app.clock.wall()) + 3600
+    await app.hand_in(mail("now"), mail("later", deferred_ts=later))
+    assert (await app.client.delete("/account/shop")).json() == {"ok": True}
+    await app.post("/commands/run-now")
+    await receiver.wait_for(lambda: len(receiver.acknowledged) == 2)
+    assert {r["error"] for r in receiver.acknowledged} == {"account deleted"}
+
+
+async def test_priority_decides_the_order_of_starting(app: Running, smtp: FaultSMTP) -> None:
+    await app.account(max_connections=1)
+    await app.hand_in(
+        mail("low", priority="low"),
+        mail("medium"),
+        mail("high", priority=1),
+        mail("immediate", priority="IMMEDIATE"),
+    )
+    await app.dispatch()
+    order = [copy.recipients[0].partition("@")[0] for copy in smtp.accepted]
+    assert order == ["immediate", "high", "medium", "low"]
+
+
+async def test_suspended_means_no_new_envelope_until_activated_and_survives_a_restart(
+    start: Start, smtp: FaultSMTP
+) -> None:
+    async with start() as app:
+        await app.account()
+        assert await app.post("/commands/suspend") == {"ok": True, "active": False}
+        await app.hand_in(mail())
+        assert await app.dispatch() == 0
+    async with start() as app:
+        assert (await app.client.get("/status")).json() == {"ok": True, "active": False}
+        assert await app.dispatch() == 0
+        assert await app.post("/commands/activate") == {"ok": True, "active": True}
+        assert await app.dispatch() == 1
+
+
+async def test_suspend_takes_back_what_waits_for_a_connection(start: Start) -> None:
+    slow = Profile(script="mail.hang")
+    async with FaultSMTP(profile=slow) as tarpit, start() as app:
+        await app.account(port=tarpit.port, max_connections=2)
+        await app.hand_in(*(mail(f"m{n}") for n in range(6)))
+        await app.client.get("/status")
+        dispatch = asyncio.create_task(app.dispatch())
+        await tarpit.wait_for(lambda: tarpit.connections == 2)
+        await app.post("/commands/suspend")
+        statuses = [await app.status(f"m{n}") for n in range(6)]
+        assert statuses.count("queued") >= 4
+        dispatch.cancel()
+
+
+async def test_a_changed_account_is_used_at_once(app: Running, smtp: FaultSMTP) -> None:
+    async with FaultSMTP() as other:
+        await app.hand_in(mail("first"))
+        await app.dispatch()
+        await app.account(port=other.port)
+        await app.hand_in(mail("second"))
+        await app.dispatch()
+        assert len(smtp.accepted) == 1
+        assert len(other.accepted) == 1
