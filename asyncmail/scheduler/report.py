@@ -86,11 +86,6 @@ class Reporter:
         self._sync_wanted = True
         self._woken.set()
 
-    async def lag(self) -> float:
-        """Age in seconds of the oldest result that this sink has not acknowledged; 0 without one."""
-        oldest = await self._store.oldest_unreported(self.name)
-        return 0.0 if oldest is None else max(self._clock.wall() - oldest, 0.0)
-
     async def run(self) -> None:
         """Report until cancelled. A call that is cut short is repeated after the next start."""
         if not self._test_mode:
