@@ -9,12 +9,17 @@ from asyncmail.testing.faultsmtp import (
     read_ledger,
     read_unanswered,
 )
+from asyncmail.testing.receiver import Failing, Post, Reply, ReportReceiver
 
 __all__ = [
     "Copy",
+    "Failing",
     "FaultSMTP",
     "ManualClock",
+    "Post",
     "Profile",
+    "Reply",
+    "ReportReceiver",
     "Violation",
     "read_ledger",
     "read_unanswered",

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
-import os
-import signal
-import sys
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
-from raw import MESSAGE, connect
+from raw_smtp import MESSAGE, connect
 
 from asyncmail.testing import FaultSMTP, read_ledger, read_unanswered
 
@@ -70,36 +64,3 @@ async def test_two_servers_may_write_to_one_ledger(tmp_path: Path) -> None:
             async with connect(server.port) as client:
                 await client.send("a@fault.test")
     assert len(read_ledger(path)) == 2
-
-
-@asynccontextmanager
-async def process(*arguments: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, int]]:
-    child = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        *arguments,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    assert child.stdout is not None
-    try:
-        async with asyncio.timeout(30):
-            yield child, json.loads(await child.stdout.readline())["port"]
-    finally:
-        if child.returncode is None:
-            child.terminate()
-        _, errors = await child.communicate()
-    assert (child.returncode, errors) == (0, b"")
-
-
-async def test_the_server_runs_as_a_process(tmp_path: Path) -> None:
-    path = tmp_path / "ledger"
-    options = ("--ledger", str(path), "--dot-delay", "0.05")
-    async with process("asyncmail.testing.faultsmtp", *options) as (child, port):
-        async with connect(port) as client:
-            begin = time.monotonic()
-            assert await client.send("a@fault.test") == 250
-            assert time.monotonic() - begin >= 0.05
-        os.kill(child.pid, signal.SIGTERM)
-        await child.wait()
-    assert len(read_ledger(path)) == 1

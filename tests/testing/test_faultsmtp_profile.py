@@ -10,7 +10,7 @@ from dataclasses import replace
 import aiosmtplib
 import pytest
 import trustme
-from raw import MESSAGE, connect
+from raw_smtp import MESSAGE, connect
 
 from asyncmail.testing import FaultSMTP, Profile
 

@@ -6,7 +6,7 @@ import asyncio
 import time
 
 import pytest
-from raw import MESSAGE, connect
+from raw_smtp import MESSAGE, connect
 
 from asyncmail.testing import FaultSMTP, Profile
 

@@ -6,7 +6,7 @@ import ssl
 
 import pytest
 import trustme
-from raw import MESSAGE, RawClient, connect
+from raw_smtp import MESSAGE, RawClient, connect
 
 from asyncmail.testing import FaultSMTP, Profile
 

@@ -47,7 +47,7 @@ of the transaction that applies.
 As a process, to outlive what it is used against: ``python -m asyncmail.testing.faultsmtp --help``.
 """
 
-from asyncmail.testing.faultsmtp.ledger import Copy, read_ledger, read_unanswered
+from asyncmail.testing.faultsmtp.copies import Copy, read_ledger, read_unanswered
 from asyncmail.testing.faultsmtp.profile import Profile
 from asyncmail.testing.faultsmtp.script import ScriptError, parse_clauses
 from asyncmail.testing.faultsmtp.server import FaultSMTP

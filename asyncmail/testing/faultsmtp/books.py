@@ -7,10 +7,11 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
-from asyncmail.testing.faultsmtp.ledger import Copy, Ledger
+from asyncmail.testing.faultsmtp.copies import Copy
 from asyncmail.testing.faultsmtp.profile import Profile
 from asyncmail.testing.faultsmtp.script import RAW, Clause, clauses_of_address, parse_clauses
 from asyncmail.testing.faultsmtp.strict import Violation
+from asyncmail.testing.ledger import Ledger
 from asyncmail.testing.waiting import Waitable
 
 

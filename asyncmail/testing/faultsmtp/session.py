@@ -10,9 +10,9 @@ from collections.abc import Coroutine
 from typing import Any, cast
 
 from asyncmail.testing.faultsmtp.books import Books
+from asyncmail.testing.faultsmtp.copies import Copy
 from asyncmail.testing.faultsmtp.dialogue import After, Answer, Dialogue, Transaction
 from asyncmail.testing.faultsmtp.inbox import Inbox
-from asyncmail.testing.faultsmtp.ledger import Copy
 from asyncmail.testing.faultsmtp.replies import reply
 from asyncmail.testing.faultsmtp.script import Clause, Kind, Step
 from asyncmail.testing.faultsmtp.strict import (

@@ -1,6 +1,6 @@
-"""The book of what the server took: it outlives the client, so it is the witness of a crash test.
+"""What the server took, in memory and in the ledger, which is the witness of a crash test.
 
-One JSON line per event, appended in one write. ``{"event": "copy", ...}`` is written when a message is
+The ledger has one JSON line per event. ``{"event": "copy", ...}`` is written when a message is
 taken, before the reply. ``{"event": "unanswered", ...}`` follows if the connection ended before that
 reply could be sent: from then on nobody but this file knows that the message was taken.
 """
@@ -8,10 +8,8 @@ reply could be sent: from then on nobody but this file knows that the message wa
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 
@@ -49,36 +47,6 @@ class Copy:
             "tls": self.tls,
             "user": self.user,
         }
-
-
-class Ledger:
-    """An append-only file of JSON lines; with the path ``None`` it keeps nothing."""
-
-    def __init__(self, path: Path | str | None) -> None:
-        self._descriptor: int | None = None
-        if path is not None:
-            self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-
-    def write(self, line: dict[str, Any]) -> None:
-        """Append one line in one write, so that a kill never leaves half of one between others."""
-        if self._descriptor is not None:
-            os.write(self._descriptor, json.dumps(line).encode() + b"\n")
-
-    def close(self) -> None:
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
-
-    def __enter__(self) -> Ledger:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def read_ledger(path: Path | str) -> list[Copy]:
