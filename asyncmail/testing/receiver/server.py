@@ -24,8 +24,8 @@ from asyncmail.testing.waiting import Waitable
 class ReportReceiver(Waitable):
     """An HTTP server on loopback that takes reports and answers from a script (see the package).
 
-    ``ledger``: a file that gets a JSON line per post (``time, method, path, reports, status,
-    acknowledges``), written before the answer. ``script``: answers for the first posts; ``answer``: for all others.
+    ``ledger``: a file that gets a JSON line per post, before its answer: ``time, method, path, reports,
+    status, acknowledges``. ``script``: answers for the first posts; ``answer``: for all others.
     ``tls``: a server context. ``port``: 0 picks a free one.
 
     To read: ``url``, ``posts``, ``reports`` (all entries in order), ``acknowledged`` (those whose post
