@@ -44,6 +44,7 @@ ALLOWED: dict[str, set[str]] = {
         "store.base",
         "plugins",
         "model",
+        "outcome",
         "payload",
         "prometheus",
         "scheduler",
