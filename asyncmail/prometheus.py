@@ -196,11 +196,14 @@ class MailMetrics:
     async def render(self) -> bytes:
         """The metrics as Prometheus text (``CONTENT_TYPE``), rendered beside the event loop."""
         gauges = self._gauges
+
+        async def oldest() -> float:
+            return await gauges.queue_oldest_seconds() or 0.0
+
         lags = await _awaited(gauges.report_lag_seconds)
-        oldest = await _awaited(gauges.queue_oldest_seconds)
         self._readings = _Readings(
             pending=_called(gauges.pending),
-            queue_oldest=oldest or 0.0,
+            queue_oldest=await _awaited(oldest),
             report_lag=lags or {},
             connections=_called(gauges.connections) or {},
             open_breakers=_called(gauges.open_breakers) or (),
@@ -341,14 +344,14 @@ def _gauge(name: str, help_text: str, value: float | None) -> Metric:
 def _called(source: Callable[[], T]) -> T | None:
     try:
         return source()
-    except Exception:
-        log.warning("a gauge could not be read", exc_info=True)
+    except Exception as error:
+        log.warning("a gauge could not be read: %r", error)
         return None
 
 
 async def _awaited(source: Callable[[], Awaitable[T]]) -> T | None:
     try:
         return await source()
-    except Exception:
-        log.warning("a gauge could not be read", exc_info=True)
+    except Exception as error:
+        log.warning("a gauge could not be read: %r", error)
         return None
