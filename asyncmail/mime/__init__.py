@@ -1,1 +1,5 @@
-"""Message to bytes: the same bytes every time, built directly."""
+"""Message to bytes: built directly, the same bytes every time."""
+
+from asyncmail.mime.assembly import build
+
+__all__ = ["build"]
