@@ -72,8 +72,6 @@ class Connector:
             raise ConnectFailed(f"account {account.id!r} has no host", Phase.CONNECT)
         timeouts = self.timeouts(account)
         client = aiosmtplib.SMTP(
-            hostname=account.host,
-            port=account.port,
             local_hostname=self._local_hostname,
             use_tls=account.tls is Tls.IMPLICIT,
             start_tls=False,  # done below, so that its failures are told from others
@@ -89,7 +87,7 @@ class Connector:
     async def _open(self, client: aiosmtplib.SMTP, account: Account, timeouts: Timeouts) -> Session:
         at = f"{account.host}:{account.port}"
         with _phase(account, Phase.CONNECT, f"cannot reach {at}"):
-            await client.connect(timeout=timeouts.connect)
+            await client.connect(hostname=account.host, port=account.port, timeout=timeouts.connect)
         with _phase(account, Phase.EHLO, f"{at} refused EHLO"):
             await _hello(client)
         if account.tls in (Tls.REQUIRED, Tls.OPPORTUNISTIC):
@@ -185,7 +183,7 @@ def _phase(account: Account, phase: Phase, what: str) -> Iterator[None]:
             phase = Phase.GREETING
             if account.tls is not Tls.IMPLICIT:
                 text += "; if this port speaks TLS from the start, set tls = implicit"
-    except (aiosmtplib.SMTPException, OSError, ValueError) as error:
+    except (aiosmtplib.SMTPException, OSError, ValueError, OverflowError) as error:
         cause = error.__cause__ or error
         if phase is Phase.CONNECT and isinstance(cause, aiosmtplib.SMTPServerDisconnected):
             phase = Phase.GREETING
@@ -201,7 +199,8 @@ def _reply_of(error: aiosmtplib.SMTPResponseException) -> Reply | None:
 
 
 def _why(error: BaseException) -> str:
-    if isinstance(error, aiosmtplib.SMTPServerDisconnected):
+    lost = (aiosmtplib.SMTPServerDisconnected, ConnectionResetError, ConnectionAbortedError)
+    if isinstance(error, lost):
         return "the server closed the connection"
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate was not accepted ({error.verify_message})"

@@ -229,7 +229,7 @@ class ScriptedServer:
         try:
             await self._step("CONNECT", reply("220 server.test ESMTP"), connection)
             while line := await reader.readline():
-                await self._command(line.decode().rstrip("\r\n"), connection)
+                await self._command(line.decode(errors="replace").rstrip("\r\n"), connection)
         except (Gone, ConnectionError, ssl.SSLError, asyncio.CancelledError):
             pass
         finally:
