@@ -80,7 +80,7 @@ async def test_the_script_comes_first_then_the_answer() -> None:
     ("body", "expected", "kind"),
     [
         (b"\x1f\x8b", b"\x1f\x8b", "application/json"),
-        ("::OK", b"::OK", "text/html; charset=utf-8"),
+        ("::NN", b"::NN", "text/html; charset=utf-8"),
         ([], b"[]", "application/json"),
         ({"ok": True}, b'{"ok": true}', "application/json"),
         ((b"a", b"b"), b"ab", "application/json"),
@@ -195,7 +195,7 @@ async def test_the_ledger_has_each_post_with_its_answer(tmp_path: Path) -> None:
         (Reply(), True),
         (Reply(body={"ok": True}), True),
         (Reply(body={"error": ["m1"], "not_found": []}), True),
-        (Reply(body="::OK"), True),
+        (Reply(body="::NN"), True),
         (Reply(body={"error": "wrong password"}), False),
         (Reply(body="<html>"), False),
         (Reply(body=[]), False),

@@ -58,7 +58,7 @@ class Reply:
             return False
         if isinstance(self.body, Mapping):
             return not isinstance(self.body.get("error"), str)
-        return self.body is None or (isinstance(self.body, str) and self.body.startswith("::"))
+        return self.body is None or self.body == "::NN"
 
     def content(self, post: Post) -> tuple[dict[str, str], Iterable[bytes]]:
         """Headers and body; without Content-Length the body goes in chunks."""
