@@ -238,16 +238,20 @@ def _own_name() -> str:
 
 
 def _tls(verify: bool, ca_file: Path | None) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if not verify:
+    if verify:
+        context = ssl.create_default_context()
+        if ca_file is not None:
+            _trust(context, ca_file)
+    else:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-    elif ca_file is not None:
-        try:
-            context.load_verify_locations(cafile=ca_file)
-        except OSError as error:
-            raise ConfigurationError(
-                f"cannot read the certificates in {ca_file}: {error}"
-            ) from None
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
+
+
+def _trust(context: ssl.SSLContext, ca_file: Path) -> None:
+    try:
+        context.load_verify_locations(cafile=ca_file)
+    except OSError as error:
+        raise ConfigurationError(f"cannot read the certificates in {ca_file}: {error}") from None

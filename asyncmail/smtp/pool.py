@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from asyncmail.clock import Clock
@@ -27,11 +27,39 @@ class _Waiting:
     progress: Callable[[], None] = field(compare=False)
 
 
+class Lease:
+    """The use of one connection, slot included, until the end of a ``with`` block.
+
+    ``hand_on`` ends it early: from then on session and slot are the next message's.
+    """
+
+    def __init__(self, pool: AccountPool, session: Session, priority: int) -> None:
+        self.session = session
+        self.pool = pool
+        self._priority = priority
+        self._handed_on = False
+
+    def __enter__(self) -> Lease:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not self._handed_on:
+            self.pool.release(self.session, self._priority)
+
+    def hand_on(self) -> None:
+        """The dot is written: let the next envelope follow at once, if one waits and may."""
+        self._handed_on = self.pool.chain(self.session, self._priority)
+
+    async def reconnect(self) -> None:
+        """Put a new connection in the place of one that broke; raises ``ConnectFailed``."""
+        self.session = await self.pool.replace(self.session)
+
+
 class AccountPool:
     """At most ``limit`` connections, a slot each; with several, one slot is for immediate messages.
 
-    A slot is taken by ``acquire`` and comes back with ``release``; between the two it may be handed
-    on by ``chain``, connection included.
+    A slot is taken by ``acquire`` and comes back at the end of the lease; before that it may be handed
+    on, connection included.
     """
 
     def __init__(
@@ -69,7 +97,7 @@ class AccountPool:
 
     @property
     def idle(self) -> int:
-        return len(self._idle)
+        return sum(session.usable for session in self._idle)
 
     @property
     def unused(self) -> bool:
@@ -85,13 +113,10 @@ class AccountPool:
                 self._keep(session)
             self._grant()
 
-    async def acquire(
-        self, priority: int, progress: Callable[[], None], *, fresh: bool = False
-    ) -> Session:
-        """Wait for a slot, by priority, then arrival; return a session that can take a message.
+    async def acquire(self, priority: int, progress: Callable[[], None]) -> Lease:
+        """Wait for a slot, by priority, then arrival, and for a session that can take a message.
 
-        ``fresh``: not one that carried a message before. Raises ``ConnectFailed``, or
-        ``AttemptRevoked`` when the pool is closed.
+        Raises ``ConnectFailed``, or ``AttemptRevoked`` when the pool is closed.
         """
         if self._closed:
             raise AttemptRevoked("the smtp transport has stopped")
@@ -101,14 +126,18 @@ class AccountPool:
         else:
             session = await self._wait(priority, progress)
         try:
-            session = await self._ready(session, fresh)
+            session = await self._ready(session)
         except BaseException:
             self._give_back(priority)
             raise
-        session.idle_since = 0.0
-        self._in_use.add(session)
-        if self._closed:
-            session.break_off("the smtp transport was stopped")
+        self._use(session)
+        return Lease(self, session, priority)
+
+    async def replace(self, broken: Session) -> Session:
+        """A new session in a slot that is held already."""
+        self._in_use.discard(broken)
+        session = await self._connect(self.account)
+        self._use(session)
         return session
 
     def chain(self, session: Session, priority: int) -> bool:
@@ -117,7 +146,7 @@ class AccountPool:
         Immediate messages are not put behind somebody's dot: they wait for a free connection.
         """
         following = self._first()
-        if not (self.chaining and following is not None and self._fits(session)):
+        if following is None or not (self.chaining and session.pipelining and self._fits(session)):
             return False
         if following.priority == Priority.IMMEDIATE or priority == Priority.IMMEDIATE:
             return False
@@ -160,14 +189,10 @@ class AccountPool:
         self._idle.clear()
         for session in self._in_use:
             session.break_off("the smtp transport was stopped")
-        ending = [session.closed for session in (*self._leaving, *self._in_use)]
-        if ending:
-            await asyncio.wait(ending, timeout=seconds)
-        late = [session for session in self._leaving if not session.closed.done()]
-        for session in late:
+        await _ended([*self._leaving, *self._in_use], seconds)
+        for session in self._leaving:
             session.break_off("no reply to QUIT in time")
-        if late:
-            await asyncio.wait([session.closed for session in late], timeout=seconds)
+        await _ended([*self._leaving], seconds)
 
     # --- slots -----------------------------------------------------------------------------------
 
@@ -229,15 +254,18 @@ class AccountPool:
     def _fits(self, session: Session) -> bool:
         return session.usable and session.revision == self.account.revision and not self._closed
 
-    async def _ready(self, session: Session | None, fresh: bool) -> Session:
+    def _use(self, session: Session) -> None:
+        session.idle_since = 0.0
+        self._in_use.add(session)
+        if self._closed:
+            session.break_off("the smtp transport was stopped")
+
+    async def _ready(self, session: Session | None) -> Session:
         """The given session, an idle one that still answers, or a new one."""
         while True:
             if session is None and self._idle:
                 session = self._idle.pop()
             if session is None:
-                return await self._connect(self.account)
-            if fresh:
-                self._quit(session)  # makes room for the new one
                 return await self._connect(self.account)
             if await self._answers(session):
                 return session
@@ -256,17 +284,15 @@ class AccountPool:
     async def _try(self, session: Session, verb: bytes) -> bool:
         self._in_use.add(session)
         try:
-            if await session.command(verb):
-                return True
-            self._quit(session)
-            return False
+            answered = await session.command(verb)
         finally:
             self._in_use.discard(session)
+        if not answered:
+            self._quit(session)
+        return answered
 
     def _keep(self, session: Session) -> None:
         """Keep a session for later, or end it if it is of no more use."""
-        if not session.usable:
-            return
         if not self._fits(session):
             self._quit(session)
             return
@@ -284,8 +310,14 @@ class AccountPool:
         self.expire()
 
     def _quit(self, session: Session) -> None:
-        if session.closed.done():
-            return
-        self._leaving.add(session)
-        session.closed.add_done_callback(lambda _: self._leaving.discard(session))
-        session.quit()
+        """Say goodbye where that is still possible; remember the session until its end."""
+        if not session.closed.done():
+            self._leaving.add(session)
+            session.closed.add_done_callback(lambda _: self._leaving.discard(session))
+            session.quit()
+
+
+async def _ended(sessions: Sequence[Session], seconds: float) -> None:
+    """Wait, within a bound, until the event loop has closed these."""
+    if sessions:
+        await asyncio.wait([session.closed for session in sessions], timeout=seconds)

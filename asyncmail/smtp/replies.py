@@ -32,28 +32,22 @@ class Reply(NamedTuple):
     raw: bytes
 
     @property
-    def enhanced(self) -> str | None:
-        """The enhanced status code, if the reply begins with one of its own class."""
-        return self._read()[0]
-
-    @property
-    def text(self) -> str:
-        """The words without codes: one line, printable, at most 500 characters."""
-        return self._read()[1]
-
-    @property
     def wish(self) -> float | None:
         """Seconds that a 4yz reply asks to wait (``try again in 300 seconds``), at most a day."""
-        found = _WISH.search(self.text) if self.code // 100 == 4 else None
+        found = _WISH.search(self.read()[1]) if self.code // 100 == 4 else None
         if not found:
             return None
         return float(min(int(found[1]) * _UNIT[(found[2] or "s").lower()], _MAX_WISH))
 
     def __str__(self) -> str:
-        enhanced, text = self._read()
+        enhanced, text = self.read()
         return " ".join(word for word in (str(self.code), enhanced, text) if word)
 
-    def _read(self) -> tuple[str | None, str]:
+    def read(self) -> tuple[str | None, str]:
+        """The enhanced status code, if there is one of the reply's own class, and the words.
+
+        The words are one line, printable, at most 500 characters.
+        """
         enhanced = None
         lines = []
         for line in self.raw.decode("utf-8", "backslashreplace").split("\n"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 
 from asyncmail.clock import Clock
 from asyncmail.errors import AttemptRevoked
@@ -12,7 +13,7 @@ from asyncmail.outcome import classify
 from asyncmail.plugins.interfaces import Attempt
 from asyncmail.smtp import wire
 from asyncmail.smtp.connect import ConnectFailed, Connector
-from asyncmail.smtp.pool import AccountPool
+from asyncmail.smtp.pool import AccountPool, Lease
 from asyncmail.smtp.session import Session
 from asyncmail.smtp.transaction import Transaction
 
@@ -59,33 +60,38 @@ class Sender:
             )
         pool = self._pool(account)
         body = wire.dotted(envelope.data)
-        delivery, stale = await self._try(envelope, body, pool, attempt, fresh=False)
-        if stale:
-            delivery, _ = await self._try(envelope, body, pool, attempt, fresh=True)
-        return delivery
+        begun = False
+        try:
+            with await pool.acquire(envelope.priority, attempt.progress) as lease:
+                delivery, stale = await self._transact(lease, envelope, body, attempt)
+                if stale:
+                    begun = delivery.transaction_begun
+                    await lease.reconnect()
+                    delivery, _ = await self._transact(lease, envelope, body, attempt)
+        except ConnectFailed as failure:
+            delivery = _account_problem(envelope, failure)
+        except AttemptRevoked as revoked:
+            delivery = _put_off(envelope, revoked)
+        return replace(delivery, transaction_begun=True) if begun else delivery
 
     def connections(self) -> dict[str, int]:
         """How many are ``busy`` and ``idle``, of all accounts."""
         pools = self._pools.values()
         return {"busy": sum(p.busy for p in pools), "idle": sum(p.idle for p in pools)}
 
-    async def _try(
-        self, envelope: Envelope, body: bytes, pool: AccountPool, attempt: Attempt, *, fresh: bool
+    async def _transact(
+        self, lease: Lease, envelope: Envelope, body: bytes, attempt: Attempt
     ) -> tuple[Delivery, bool]:
-        """The outcome, and whether it says only that the connection had become stale."""
-        try:
-            session = await pool.acquire(envelope.priority, attempt.progress, fresh=fresh)
-        except ConnectFailed as failure:
-            return _account_problem(envelope, failure), False
-        except AttemptRevoked as revoked:
-            return _put_off(envelope, revoked), False
-        use = _Use(pool, session, envelope.priority)
-        transaction = Transaction(session, envelope, body, attempt, use.dot_written)
-        try:
-            delivery = await transaction.run()
-        finally:
-            use.end()
-        if pool.chaining and _chaining_failed(session, delivery):
+        """The outcome, and whether it says only that a kept connection had become stale."""
+        session = lease.session
+        transaction = Transaction(session, envelope, body, attempt, lease.hand_on)
+        delivery = await transaction.run()
+        if _chaining_failed(session, delivery):
+            self._stop_chaining(lease.pool, session)
+        return delivery, transaction.stale
+
+    def _stop_chaining(self, pool: AccountPool, session: Session) -> None:
+        if pool.chaining:
             pool.chaining = False
             self._logger.warning(
                 "account %r: the server did not stand an envelope behind a dot (%s);"
@@ -93,7 +99,6 @@ class Sender:
                 pool.account.id,
                 session.broken.text if session.broken else "",
             )
-        return delivery, transaction.stale
 
     def _pool(self, account: Account) -> AccountPool:
         key = (account.tenant_id, account.id)
@@ -106,24 +111,6 @@ class Sender:
             self._pools[key] = pool
         pool.renew(account)
         return pool
-
-
-class _Use:
-    """One message's hold on a session: given back at its end, or handed on at its dot."""
-
-    def __init__(self, pool: AccountPool, session: Session, priority: int) -> None:
-        self._pool = pool
-        self._session = session
-        self._priority = priority
-        self._handed_on = False
-
-    def dot_written(self) -> None:
-        if self._session.pipelining:
-            self._handed_on = self._pool.chain(self._session, self._priority)
-
-    def end(self) -> None:
-        if not self._handed_on:
-            self._pool.release(self._session, self._priority)
 
 
 def _chaining_failed(session: Session, delivery: Delivery) -> bool:

@@ -168,10 +168,12 @@ class Transaction:
         session = self._session
         if replies and replies[0].code // 100 != 2:
             if any(reply.code // 100 in (2, 3) for reply in replies[1:]):
-                # No server takes recipients after a refused MAIL: these replies are not to our commands.
+                # No server takes recipients after a refused MAIL: on a connection that carried
+                # messages before, the refusal may be a reply too many to one of those.
                 session.break_off("replies out of step after MAIL", desync=True)
-                self._lost(tried, Phase.MAIL)
-                return ()
+                if self._reused:
+                    self._lost(tried, Phase.MAIL)
+                    return ()
             self._reply(tried, Phase.MAIL, replies[0])
             self.stale = self._reused and replies[0].code == 421
             return ()
@@ -212,7 +214,8 @@ class Transaction:
 
     def _reply(self, recipients: Sequence[str], phase: Phase, reply: Reply) -> None:
         verdict = classify(phase, reply.code, reused=self._reused)
-        self._settle(recipients, verdict, reply.text, reply.enhanced, reply.code, reply.wish)
+        enhanced, text = reply.read()
+        self._settle(recipients, verdict, text, enhanced, reply.code, reply.wish)
 
     def _lost(self, recipients: Sequence[str], phase: Phase) -> None:
         """The session broke in this phase without a reply that counts."""
