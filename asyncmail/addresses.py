@@ -83,6 +83,8 @@ def parse_addresses(value: str | Sequence[str]) -> tuple[Address, ...]:
 
 def _checked(local_part: str, domain: str, text: str) -> str:
     """Put the addr-spec together if it keeps the limits of RFC 5321, in octets of UTF-8."""
+    if "=?" in local_part:  # legal, but there are readers that would decode it
+        raise _invalid(text, "an encoded word in the local part")
     spec = f"{local_part}@{domain}"
     size = len(spec) if spec.isascii() else len(spec.encode())
     local_size = size - len(domain) - 1  # the domain is ASCII by now

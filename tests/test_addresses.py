@@ -78,6 +78,7 @@ REFUSED = [
     *["\u202eAnn <a@b>", "a@b\uff0c", "a\uff20b", "a@\ud800", "\udfff@b", "Ann\ud800 <a@b>"],
     *["a" * 65 + "@b", "ü" * 33 + "@b.org", "a@" + "b" * 64, "a@" + ".".join(["b" * 50] * 5)],
     *["=?utf-8?q?=0A?= <a@b>", "=?UTF-8?Q?=0D=0A?=Bcc: evil@x", "=?x?q?=0aBcc:_e?= <a@b>"],
+    *["=?utf-8?q?a?=@b", "=?utf-8?q?=3C?=a@b", "Ann <=?x?b?YQ==?=@b>", '"=?x?q?=40?="@b'],
     *["n" * 256 + " <a@b>", "n" * 2000 + " <a@b>"],
     *[f"a{c}@b" for c in "\r\n\0\t\x0b\x0c\x85\u2028\u2029\x7f\x9f"],
     *[f"a@b{c}" for c in "\r\n\0\t\x0b\x0c\x85\u2028\u2029\x7f\x9f"],

@@ -14,7 +14,7 @@ MAX_LINE = 998  # octets without CRLF
 WIDTH = 76  # what folding aims at; RFC 2047 2 wants it where encoded words are
 _LONGEST_WORD = 900  # an ASCII word above that is encoded, since it cannot be folded
 
-_is_name = re.compile(r"[!-9;-~]{1,76}").fullmatch
+_is_name = re.compile(r"(?!.*=\?)[!-9;-~]{1,76}").fullmatch  # nor may it look encoded
 _is_reserved = re.compile(
     r"from|to|cc|bcc|sender|reply-to|return-path|received|date|subject|message-id"
     r"|mime-version|dkim-signature|resent-.*|content-.*|arc-.*",

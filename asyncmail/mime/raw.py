@@ -8,7 +8,7 @@ from asyncmail.mime import words
 from asyncmail.mime.headers import MAX_LINE, date
 from asyncmail.model import Message
 
-_is_field = re.compile(rb"([!-9;-~]{1,76}):[\t -~]*(?:\n[\t ][\t -~]*)*").fullmatch
+_is_field = re.compile(rb"([!-9;-~]{1,76}):[\t -~]*(?:\n[\t ]+[!-~][\t -~]*)*").fullmatch
 _FIELD_START = re.compile(rb"\n(?![\t ])")
 _HIDDEN = (b"bcc", b"resent-bcc")
 _ONCE = (  # RFC 5322 3.6 and RFC 2045 3

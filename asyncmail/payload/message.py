@@ -264,7 +264,7 @@ def _message_id(value: object) -> str:
     text = value.strip(" ") if isinstance(value, str) else ""
     if text.startswith("<") and text.endswith(">"):
         text = text[1:-1]
-    if len(text) > MAX_MESSAGE_ID or not _is_message_id(text):
+    if len(text) > MAX_MESSAGE_ID or "=?" in text or not _is_message_id(text):
         raise Rejected("invalid payload: message_id must be of the form <left@right>")
     return f"<{text}>"
 
