@@ -50,9 +50,7 @@ async def test_all_series_exist_before_anything_happens() -> None:
         (("priority", name),) for name in ("immediate", "high", "medium", "low")
     }
     assert set(found["asyncmail_smtp_connections"]) == {(("state", s),) for s in ("busy", "idle")}
-    assert {
-        value for series in found["asyncmail_smtp_responses_total"].values() for value in [series]
-    } == {0}
+    assert set(found["asyncmail_smtp_responses_total"].values()) == {0}
     assert list(found["asyncmail_build_info"].values()) == [1]
 
 

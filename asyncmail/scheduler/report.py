@@ -27,6 +27,7 @@ log: Final = logging.getLogger("asyncmail.report")
 
 FIRST_BACKOFF = 1.0  # seconds, like all of these
 LONGEST_BACKOFF = 300.0
+PUT_OFF_PAUSE = 0.5  # after a report was put off; there may be many of them
 LONGEST_WISH = 3600.0  # of a receiver's Retry-After
 WITHHELD_DELAY = 30.0  # until a result is offered again that an answer left out
 MAX_AGAIN = 10  # calls in a row that the receiver may ask for without a pause
@@ -192,11 +193,10 @@ class Reporter:
         if consequence.put_off is not None:
             log.error("report %r is put off: %s fails with it", batch[0].id, self._loaded)
             await self._store.postpone(self.name, batch, now + consequence.put_off)
+            wish = max(wish, PUT_OFF_PAUSE)
         elif not (refused and consequence.narrowed):
             self._failures += 1
             wish = max(wish, self._backoff())
-        elif len(batch) == 1:
-            wish = max(wish, FIRST_BACKOFF)
         self._blocked_until = now + wish
 
     async def _keep_acknowledgements(self) -> None:

@@ -1,8 +1,8 @@
 """Which reports go into the next call to a sink: as many as pass, and those that spoil a call alone.
 
-A list that fails is halved until the entry that spoils it is alone. Such a suspect is left out while
-the others flow, and then tried by itself: if it fails although others got through, it is put off.
-So an entry is never blamed for a sink that is down.
+A list that fails is halved until the entry that spoils it is alone. If it is refused, or fails although
+others get through, it is put off, and from then on tried by itself. If nothing gets through, the sink
+is down, and no entry is blamed for that.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from asyncmail.model import Report
 
 SAME_LIST_FAILURES = 3  # until a list that is not refused, but fails, is halved
 FIRST_PUT_OFF = 30.0  # seconds
-LONGEST_PUT_OFF = 3600.0
-MAX_SUSPECTS = 1000  # beyond, they are put off without a record
+LONGEST_PUT_OFF = 900.0
+MAX_SUSPECTS = 1000  # beyond, no record is kept of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,28 +64,32 @@ class Sifter:
 
     def failed(self, batch: Sequence[Report], *, refused: bool) -> Consequence:
         """The call failed; ``refused``: because of what is in the list."""
-        if not batch:
+        known = bool(batch) and batch[0].key in self._suspects
+        if not (refused or known or self._narrow > 0):
             self._healthy = False
+        if not batch:
             return Consequence()
-        first = batch[0].key
-        if first in self._suspects and self._healthy:
-            self._suspects[first] += 1
-            seconds = FIRST_PUT_OFF * 2 ** (self._suspects[first] - 1)
-            return Consequence(put_off=min(seconds, LONGEST_PUT_OFF))
-        self._healthy = False
         keys = tuple(report.key for report in batch)
         self._times = self._times + 1 if keys == self._failed else 1
         self._failed = keys
         self._limit = len(batch)  # so that the same list is offered again, whatever came meanwhile
-        if first in self._suspects or not (refused or self._times >= SAME_LIST_FAILURES):
+        if not (refused or known or self._times >= SAME_LIST_FAILURES):
             return Consequence()
         self._times = 0
         if len(batch) > 1:
             self._narrow = len(batch)
             self._limit = len(batch) // 2
-        elif len(self._suspects) < MAX_SUSPECTS:
-            self._narrow = 0
-            self._suspects[first] = 0
-        else:
-            return Consequence(put_off=FIRST_PUT_OFF)
-        return Consequence(narrowed=True)
+            return Consequence(narrowed=True)
+        self._narrow = 0
+        if refused or self._healthy:
+            return Consequence(put_off=self._seconds(keys[0]))
+        if len(self._suspects) < MAX_SUSPECTS:
+            self._suspects.setdefault(keys[0], 0)
+        return Consequence(narrowed=not known)
+
+    def _seconds(self, key: int) -> float:
+        """For how long this one is put off now; longer each time."""
+        times = self._suspects.get(key, 0)
+        if key in self._suspects or len(self._suspects) < MAX_SUSPECTS:
+            self._suspects[key] = times + 1
+        return min(FIRST_PUT_OFF * 2.0**times, LONGEST_PUT_OFF)
