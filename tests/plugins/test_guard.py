@@ -17,12 +17,6 @@ from asyncmail.plugins import guard as guard_module
 from asyncmail.plugins.guard import ExtensionFailed, ExtensionTimeout, GuardedTask
 from asyncmail.plugins.kinds import Kind
 
-
-@pytest.fixture
-def bench() -> Bench:
-    return Bench()
-
-
 # --- answers -------------------------------------------------------------------------------------
 
 

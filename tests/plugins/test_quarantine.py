@@ -13,11 +13,6 @@ from asyncmail.plugins.guard import ExtensionFailed, ExtensionQuarantined
 from asyncmail.plugins.kinds import Kind, Loaded
 
 
-@pytest.fixture
-def bench() -> Bench:
-    return Bench()
-
-
 async def fail() -> None:
     raise ValueError("broken")
 
