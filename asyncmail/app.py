@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final
-
-from fastapi import FastAPI
 
 from asyncmail.api import ApiParts, create_api
 from asyncmail.clock import Clock, SystemClock
@@ -35,6 +33,8 @@ from asyncmail.store.base import Store
 from asyncmail.store.keys import KeyRing
 from asyncmail.store.sqlite import SQLiteStore
 
+Application = Callable[[Any, Any, Any], Awaitable[None]]  # ASGI: scope, receive, send
+
 log: Final = logging.getLogger("asyncmail")
 
 
@@ -49,7 +49,7 @@ class Service:
     metrics: MailMetrics
     secrets: SecretRegistry
     guard: Guard
-    api: FastAPI
+    api: Application
 
     async def stop(self) -> None:
         """Take no new work, finish what is past the dot, record everything."""
@@ -72,7 +72,7 @@ async def running(
         on_failure=lambda loaded, _: metrics.plugin_error(loaded.name, loaded.kind),
         mask=secrets.mask,
     )
-    plugins = PluginManager(settings.plugins.disabled, on_secret=secrets.register)
+    plugins = PluginManager(settings.plugins.disabled, secrets=secrets)
     plugins.discover()
     extensions = plugins.build(chosen_plugins(settings), plugin_tables(settings), clock)
     async with AsyncExitStack() as stack:
@@ -82,7 +82,6 @@ async def running(
             keys=KeyRing.load(settings.storage.key_file),
             min_free_bytes=settings.storage.min_free_bytes,
             init=init,
-            active=settings.scheduler.active,
         )
         await store.open()
         stack.push_async_callback(store.close)
@@ -173,7 +172,7 @@ def _assemble(
         max_queued=settings.storage.max_queued,
         replace=delivery.on_duplicate == "replace",
     )
-    metrics.watch(_gauges(settings, clock, store, lanes, guard, extensions, reporters))
+    metrics.watch(_gauges(settings, clock, store, lanes, guard, extensions))
     api = create_api(
         ApiParts(
             server=settings.server,
@@ -210,7 +209,7 @@ def plugin_tables(settings: Settings) -> Mapping[str, Mapping[str, Any]]:
     """``[plugins.<name>]`` as written, over what other sections say of the built-in plugins."""
     delivery, client = settings.delivery, settings.client
     tables: dict[str, dict[str, Any]] = {
-        "smtp": {"max_connections": delivery.max_connections, "timeouts": delivery.timeouts},
+        "smtp": {"max_connections": delivery.max_connections, "timeouts": asdict(delivery.timeouts)},
         "days": {"seconds": delivery.delivery_report_retention_seconds},
         "genropy": client.model_dump(exclude={"report_deferrals"}),
     }
@@ -238,7 +237,6 @@ def _gauges(
     lanes: Lanes,
     guard: Guard,
     extensions: Extensions,
-    reporters: Sequence[Reporter],
 ) -> Gauges:
     """Where the metrics read at each scrape."""
 
@@ -247,7 +245,11 @@ def _gauges(
         return None if ready is None else max(clock.wall() - ready, 0.0)
 
     async def lags() -> Mapping[str, float]:
-        return {reporter.name: await reporter.lag() for reporter in reporters}
+        found: dict[str, float] = {}
+        for sink in extensions.sinks:
+            recorded = await store.oldest_unreported(sink.name)
+            found[sink.name] = 0.0 if recorded is None else max(clock.wall() - recorded, 0.0)
+        return found
 
     def connections() -> Mapping[str, int]:
         total: Counter[str] = Counter()

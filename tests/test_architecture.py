@@ -64,7 +64,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "builtin": STRANGER | {"smtp"},
 }
-EVERYTHING = {"app", "cli", "demo", "testing", "__main__", "logs"}
+EVERYTHING = {"app", "server", "cli", "demo", "testing", "__main__", "logs"}
 
 
 def modules() -> Iterator[tuple[str, Path]]:

@@ -16,8 +16,8 @@ from asyncmail.errors import AsyncmailError
 
 # verb -> (module that has it as ``command``, its line in the help)
 VERBS: dict[str, tuple[str, str]] = {
-    "serve": ("asyncmail.cli.serve", "Run the service."),
     "demo": ("asyncmail.cli.demo", "Watch real mail go through the real service."),
+    "serve": ("asyncmail.cli.serve", "Run the service."),
     "check": (
         "asyncmail.cli.check",
         "Look for everything that would keep the service from starting.",

@@ -69,7 +69,7 @@ class Dispatcher:
         self.on_committed: Callable[[], None] = _nobody
         self._inflight_bytes = 0
         self._filling = asyncio.Lock()
-        self._running: dict[str, _Running] = {}
+        self._running: dict[int, _Running] = {}
         self.results = Results(store, self._recorded)
         self.may_begin = True
         self.may_finish = True
@@ -139,7 +139,7 @@ class Dispatcher:
         )
         task = self._guard.start(lambda task: self._attempts.run(task, account, attempt))
         running = _Running(claim, attempt, task, now)
-        self._running[claim.token] = running
+        self._running[claim.key] = running
         task.future.add_done_callback(partial(self._ended, running))
 
     def _put_off(self, claim: Claim, place: int) -> None:
@@ -163,7 +163,7 @@ class Dispatcher:
     def _ended(self, running: _Running, future: asyncio.Future[Decision]) -> None:
         """Called by the event loop when an attempt is over, in whatever way."""
         claim, attempt = running.claim, running.attempt
-        del self._running[claim.token]
+        del self._running[claim.key]
         error = asyncio.CancelledError() if future.cancelled() else future.exception()
         decision = self._attempts.decide_failure(attempt, error) if error else future.result()
         if decision is None:
