@@ -74,7 +74,6 @@ class Gauges:
     store_healthy: Callable[[], bool] = lambda: True
     disk_free_bytes: Callable[[], int | None] = lambda: None
     disk_reserve_bytes: int = 0  # below this nothing is accepted (``min_free_bytes``)
-    loop_lag_seconds: Callable[[], float] = lambda: 0.0
 
 
 class _Account:
@@ -118,7 +117,6 @@ class _Readings:
     plugins: Mapping[tuple[str, str], bool] = field(default_factory=dict)
     store_healthy: bool | None = True
     disk_free: int | None = None
-    loop_lag: float | None = 0.0
 
 
 class MailMetrics:
@@ -210,7 +208,6 @@ class MailMetrics:
             plugins=_called(gauges.plugins) or {},
             store_healthy=_called(gauges.store_healthy),
             disk_free=_called(gauges.disk_free_bytes),
-            loop_lag=_called(gauges.loop_lag_seconds),
         )
         return await asyncio.to_thread(generate_latest, self.registry)
 
@@ -322,9 +319,6 @@ class MailMetrics:
             "disk_reserve_bytes",
             "With less free space than this nothing is accepted.",
             self._gauges.disk_reserve_bytes,
-        )
-        yield _gauge(
-            "event_loop_lag_seconds", "How late the event loop was at its worst.", now.loop_lag
         )
 
     def _account(self, account_id: str) -> _Account:

@@ -187,7 +187,6 @@ async def test_gauges_are_read_at_each_scrape() -> None:
             store_healthy=lambda: False,
             disk_free_bytes=lambda: 1000,
             disk_reserve_bytes=2000,
-            loop_lag_seconds=lambda: 0.5,
         )
     )
     found = await scrape(metrics)
@@ -203,7 +202,6 @@ async def test_gauges_are_read_at_each_scrape() -> None:
     assert found["asyncmail_store_healthy"] == {(): 0}
     assert found["asyncmail_disk_free_bytes"] == {(): 1000}
     assert found["asyncmail_disk_reserve_bytes"] == {(): 2000}
-    assert found["asyncmail_event_loop_lag_seconds"] == {(): 0.5}
     pending = 4
     assert (await scrape(metrics))["asyncmail_pending_messages"] == {(): 4}
 
