@@ -91,7 +91,10 @@ def _of_database(path: Path) -> Iterator[str]:
 def _of_database_file(path: Path) -> str | None:
     if path.stat().st_size == 0:
         return "the file is empty"
-    uri = f"{path.absolute().as_uri()}?mode=ro"
+    # A database that nobody has open is read as it lies: a plain read-only connection would leave a WAL
+    # of this user's behind, which the service might not be able to write.
+    in_use = path.with_name(f"{path.name}-wal").exists()
+    uri = f"{path.absolute().as_uri()}?mode=ro{'' if in_use else '&immutable=1'}"
     with closing(sqlite3.connect(uri, uri=True)) as connection:
         (application,) = connection.execute("PRAGMA application_id").fetchone()
         if application != migrations.APPLICATION_ID:

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import pty
+import subprocess
+import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +120,7 @@ def test_what_went_before_a_failure_is_told(call: Run, service: Answers) -> None
     result = call("send", "-", stdin=lines, code=1)
     assert result.stdout == "queued 100, rejected 0\n"
     assert "line 101 is not JSON" in result.stderr
+    assert "line 4 is not JSON" in call("send", "-", stdin='\n\n{"id": "a"}\n{', code=1).stderr
     service.reply(queued(100))
     service.reply({"detail": "the disk is full"}, status=503)
     result = call("send", "-", stdin='{"id": "a"}\n' * 150, code=1)
@@ -138,6 +144,28 @@ def test_a_file_without_messages_is_refused(
     Path("m.json").write_bytes(content)
     assert words in call("send", "m.json", code=1).stderr
     assert service.requests == []
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_progress_is_shown_on_a_terminal_alone(call: Run, service: Answers, terminal: bool) -> None:
+    Path("m.ndjson").write_text('{"id": "a"}\n' * 150)
+    service.reply(queued(100))
+    service.reply(queued(50))
+    ours, theirs = pty.openpty() if terminal else os.pipe()
+    done = subprocess.run(
+        [sys.executable, "-m", "asyncmail", "send", "m.ndjson"],
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        env=os.environ | {"TERM": "xterm"},
+    )
+    os.close(theirs)
+    shown = b""
+    with suppress(OSError):  # how a terminal says that nobody writes to it any more
+        while data := os.read(ours, 65536):
+            shown += data
+    os.close(ours)
+    assert done.stdout == b"queued 150, rejected 0\n"
+    assert (b"sending" in shown and b"150/150" in shown) if terminal else shown == b""
 
 
 def test_wrong_usage(call: Run) -> None:

@@ -33,6 +33,7 @@ def test_a_service_that_listens_everywhere_is_called_on_loopback(
     call: Run, service: Answers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ASYNCMAIL_SERVER__HOST", "0.0.0.0")
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     service.reply({"ok": True, "accounts": []})
     call("accounts", "list")
     assert len(service.requests) == 1
