@@ -80,6 +80,7 @@ class Transaction:
         exchange = await self._session.finish_data(self._body, self._attempt.progress)
         if exchange is None:
             self._lost(takers, Phase.DATA)
+            self.stale = False  # the intent is declared: another try is another attempt
             return self._delivery()
         if self._session.broken is None:
             self._dot_written()
@@ -116,6 +117,10 @@ class Transaction:
         if refusal:
             self._settle(recipients, Verdict(Disposition.PERMANENT), *refusal)
             return ()
+        if not all(map(wire.is_mailbox, recipients)):
+            bad = [r for r in recipients if not wire.is_mailbox(r)]
+            self._settle(bad, Verdict(Disposition.PERMANENT), "this is no mailbox", "5.1.3")
+            recipients = [r for r in recipients if r not in bad]
         if envelope.needs_smtputf8 and not session.smtputf8:
             self._settle(
                 [r for r in recipients if not r.isascii()],

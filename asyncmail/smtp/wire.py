@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from asyncmail.model import Envelope
+from asyncmail.outcome import clean
 
 MAX_LINE = 998  # RFC 5322 2.1.1, without the line end
 DOT = b".\r\n"
@@ -15,13 +16,15 @@ _MAILBOX = re.compile(
 )
 
 
+def is_mailbox(address: str) -> bool:
+    """Whether an address can stand between the angle brackets of a command, and does no more."""
+    return _MAILBOX.fullmatch(address) is not None
+
+
 def refusal(envelope: Envelope) -> str | None:
-    """Why this envelope must not be put on any wire, or nothing."""
-    for address in (envelope.sender, *envelope.recipients):
-        if address and not _MAILBOX.fullmatch(address):
-            return f"not a mailbox: {address!r}"
-    if not all(envelope.recipients):
-        return "an empty recipient"
+    """Why this envelope must not be put on any wire, or nothing; recipients are looked at one by one."""
+    if envelope.sender and not is_mailbox(envelope.sender):
+        return f"the sender is no mailbox: {clean(envelope.sender)}"
     return content_refusal(envelope.data)
 
 

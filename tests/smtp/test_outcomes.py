@@ -306,6 +306,16 @@ async def test_a_message_with_bare_line_ends_reaches_no_server(transport: SmtpTr
         assert smtp.connections == []
 
 
+async def test_what_is_no_mailbox_reaches_no_server_and_harms_no_other_recipient(
+    transport: SmtpTransport,
+) -> None:
+    async with ScriptedServer() as smtp:
+        delivery = await attempt(transport, smtp, "a@b> SIZE=1", "c@example.net", "d@e\r\nRSET")
+        assert dispositions(delivery) == [PERMANENT, ACCEPTED, PERMANENT]
+        assert [c for c in smtp.commands if c.startswith("RCPT")] == ["RCPT TO:<c@example.net>"]
+        assert "RSET" not in smtp.commands
+
+
 # --- the attempt ---------------------------------------------------------------------------------
 
 
