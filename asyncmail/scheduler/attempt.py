@@ -82,6 +82,11 @@ class ClaimedAttempt:
     def pending(self) -> list[str]:
         return [r for r in self.recipients if r not in self.claim.settled]
 
+    @property
+    def taken_back(self) -> bool:
+        """Whether the message was not handed over because the core said so."""
+        return self.revoked and not self.dot_begun
+
     def begin(self) -> None:
         if self.revoked or not self.may_begin():
             raise self._revoke("sending is suspended or the service is stopping")
@@ -158,19 +163,25 @@ class Attempts:
         )
 
     def decide_failure(self, attempt: ClaimedAttempt, error: BaseException) -> Decision | None:
-        """An attempt that ended without a delivery; ``None``: the claim goes back untouched.
+        """An attempt that failed or was taken back; ``None``: the claim goes back untouched.
 
         A transport that has never been seen to announce the dot may have sent the message all the
         same, so its failures are uncertain.
         """
+        if isinstance(error, AttemptRevoked):
+            attempt.revoked = True
+        if attempt.taken_back:
+            if attempt.begun_at is None:
+                return None
+            untried = Delivery.of_all(self._in_hand(attempt), Disposition.UNTRIED, charged=False)
+            return self.decide(attempt, untried)
         silent = attempt.transport is not None and attempt.transport not in self._announcing
-        taken_back = attempt.revoked or isinstance(error, AttemptRevoked)
-        if attempt.dot_begun or (silent and not taken_back):
+        if attempt.dot_begun or silent:
             text = str(error) or "the service stopped before the reply to the dot"
             return self.decide(
                 attempt, Delivery.of_all(self._in_hand(attempt), Disposition.UNCERTAIN, text)
             )
-        if taken_back or isinstance(error, asyncio.CancelledError | StoreError):
+        if isinstance(error, asyncio.CancelledError | StoreError):
             return None
         if isinstance(error, ExtensionTimeout):
             return self.decide(

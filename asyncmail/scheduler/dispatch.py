@@ -165,6 +165,8 @@ class Dispatcher:
         claim, attempt = running.claim, running.attempt
         del self._running[claim.key]
         error = asyncio.CancelledError() if future.cancelled() else future.exception()
+        if error is None and attempt.taken_back:
+            error = asyncio.CancelledError()  # whatever the transport makes of it
         decision = self._attempts.decide_failure(attempt, error) if error else future.result()
         if decision is None:
             self.results.put(Finished(claim, None, None))

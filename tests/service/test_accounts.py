@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
+from service_harness import Running, Start, mail
+
 from asyncmail.testing import FaultSMTP, Profile, ReportReceiver
-from tests.service.conftest import Running, Start, mail
 
 
 async def test_a_wrong_password_makes_mail_wait_and_fails_none_of_it(
@@ -85,7 +86,9 @@ async def test_over_the_limit_mail_is_deferred_and_follows_in_order_without_exce
     assert len(smtp.accepted) == 12
 
 
-async def test_over_the_limit_an_account_may_choose_the_error(app: Running, smtp: FaultSMTP) -> None:
+async def test_over_the_limit_an_account_may_choose_the_error(
+    app: Running, smtp: FaultSMTP
+) -> None:
     await app.account(limit_per_minute=2, limit_behavior="error")
     await app.hand_in(*(mail(f"m{n}") for n in range(3)))
     await app.dispatch()
@@ -132,18 +135,18 @@ async def test_suspended_means_no_new_envelope_until_activated_and_survives_a_re
         assert await app.dispatch() == 1
 
 
-async def test_suspend_takes_back_what_waits_for_a_connection(start: Start) -> None:
-    slow = Profile(script="mail.hang")
-    async with FaultSMTP(profile=slow) as tarpit, start() as app:
-        await app.account(port=tarpit.port, max_connections=2)
-        await app.hand_in(*(mail(f"m{n}") for n in range(6)))
-        await app.client.get("/status")
+async def test_what_is_past_its_dot_finishes_although_sending_is_suspended(start: Start) -> None:
+    async with FaultSMTP(profile=Profile(script="dot.sleep200")) as slow, start() as app:
+        await app.account(port=slow.port)
+        await app.hand_in(mail("pending"))
         dispatch = asyncio.create_task(app.dispatch())
-        await tarpit.wait_for(lambda: tarpit.connections == 2)
+        await slow.wait_for(lambda: slow.dots_pending == 1)
         await app.post("/commands/suspend")
-        statuses = [await app.status(f"m{n}") for n in range(6)]
-        assert statuses.count("queued") >= 4
-        dispatch.cancel()
+        await app.hand_in(mail("next"))
+        await dispatch
+        assert await app.status("pending") == "sent"
+        assert await app.status("next") == "queued"
+        assert len(slow.accepted) == 1
 
 
 async def test_a_changed_account_is_used_at_once(app: Running, smtp: FaultSMTP) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from service_harness import Running, Start, mail
+
+from asyncmail.store.base import Lane, Pick
 from asyncmail.testing import FaultSMTP, ReportReceiver
-from tests.service.conftest import Running, Start, mail
 
 
-async def synced(app: Running, receiver: ReportReceiver, count: int) -> dict[str, dict[str, object]]:
+async def synced(
+    app: Running, receiver: ReportReceiver, count: int
+) -> dict[str, dict[str, object]]:
     """Let the service report, and return the reports by id once there are ``count``."""
     await app.post("/commands/run-now")
     await receiver.wait_for(lambda: len(receiver.acknowledged) >= count)
@@ -184,8 +188,9 @@ async def test_what_was_in_flight_at_a_crash_is_retried_and_explained(
     async with start() as app:
         await app.account()
         await app.hand_in(mail())
+        pick = Pick(Lane("default", "shop"), (0, 1, 2, 3), 1)
         claims = await app.service.store.claim(
-            [_pick()], max_bytes=1_000_000
+            [pick], max_bytes=1_000_000
         )  # as if the process had died with it in its hands
         assert len(claims.claims) == 1
     async with start() as app:
@@ -194,9 +199,3 @@ async def test_what_was_in_flight_at_a_crash_is_retried_and_explained(
     assert record["status"] == "sent"
     assert [attempt["uncertain"] for attempt in record["attempts"]] == [True, False]
     assert len(smtp.accepted) == 1
-
-
-def _pick() -> object:
-    from asyncmail.store.base import Lane, Pick
-
-    return Pick(Lane("default", "shop"), (0, 1, 2, 3), 1)
