@@ -372,6 +372,32 @@ async def test_an_end_while_the_intent_is_committed_is_not_sent(transport: SmtpT
         assert dispositions(delivery) == [TEMPORARY]
 
 
+async def test_the_intent_is_declared_once_even_if_the_session_ends_over_it(
+    transport: SmtpTransport,
+) -> None:
+    committing, nonsense = asyncio.Event(), asyncio.Event()
+
+    async def talk_too_much(connection) -> None:
+        await connection.say("354 go ahead")
+        await committing.wait()
+        await connection.say("250 what?")
+        nonsense.set()
+
+    async def commit() -> None:
+        committing.set()
+        await nonsense.wait()
+        for _ in range(10):  # turns of the loop, in which the client hears it
+            await asyncio.sleep(0)
+
+    async with server({"DATA": [reply("354 go ahead"), talk_too_much]}) as smtp:
+        assert dispositions(await attempt(transport, smtp)) == [ACCEPTED]
+        trying = Attempt(at_dot=commit)
+        delivery = await transport.send(envelope(), account(smtp.port), trying)
+        assert dispositions(delivery) == [TEMPORARY]
+        assert trying.calls == ["begin", "before_dot"]
+        assert len(smtp.messages) == 1
+
+
 async def test_a_cancelled_send_leaves_no_connection_behind(transport: SmtpTransport) -> None:
     asked = asyncio.Event()
 

@@ -111,6 +111,25 @@ async def test_those_who_wait_are_served_by_priority_then_arrival(
         assert transport.connections() == {"busy": 0, "idle": 1}
 
 
+async def test_waiting_for_a_connection_is_no_silence(
+    make_transport: MakeTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("asyncmail.smtp.pool.PULSE", 0.01)
+    transport = await make_transport(max_connections=1, timeouts=LONG)
+    moved = asyncio.Event()
+    waiting = Attempt()
+    waiting.progress = moved.set  # type: ignore[method-assign]
+    gate = Gate()
+    async with ScriptedServer({"DOT": gate}, extensions=()) as smtp:
+        first = send(transport, account(smtp.port))
+        await gate.waiting.acquire()
+        second = asyncio.ensure_future(transport.send(envelope(), account(smtp.port), waiting))
+        await asyncio.wait_for(moved.wait(), 5)
+        assert waiting.calls == []
+        gate.opened.set()
+        assert await all_of(first, second) == [Disposition.ACCEPTED] * 2
+
+
 async def test_one_accounts_tarpit_is_not_anothers(make_transport: MakeTransport) -> None:
     transport = await make_transport(max_connections=2, timeouts=LONG)
     async with ScriptedServer({"MAIL": hang}) as tarpit, ScriptedServer() as smtp:

@@ -40,10 +40,15 @@ AT_THE_DOT = [
     *("dot.accept.drop", "dot.drop", "dot.accept.rst", "dot.accept.354", "dot.accept.raw6f6b0d0a"),
     *("dot.accept.421.drop", "dot.accept.250+550", "dot.accept.250+250", "dot.accept.250.drop"),
 ]
-FINE = ["dot.sleep20", "rcpt.sleep20", "dot.accept.drip1.250"]
+FINE = ["dot.sleep20", "rcpt.sleep20", "data.sleep5"]
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.fixture(params=[False, True], ids=["asyncio", "uvloop"])
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]:
+    return "asyncio", {"use_uvloop": request.param}
+
+
+@pytest.mark.parametrize("seed", range(3))
 async def test_what_is_said_of_a_message_is_what_the_server_knows(
     make_transport: MakeTransport, seed: int
 ) -> None:
