@@ -1,0 +1,184 @@
+"""The queue as a whole: what is ready or due, for whom, since when, and whether sending is on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from asyncmail.store import claims, limits, reports, values
+from asyncmail.store.base import DueTimes, Lane
+from asyncmail.store.connection import Connection, Transaction
+from asyncmail.store.writer import Operation
+
+PROMOTE_BATCH = 1000
+
+_PROMOTE = """
+UPDATE messages SET state = 'ready', due = NULL, deferred_ts = NULL
+WHERE key IN (SELECT key FROM messages WHERE state = ? AND due <= ? ORDER BY due LIMIT ?)
+RETURNING tenant_id, account_id
+"""
+
+# One step along an index per distinct lane, however many rows each has.
+_LANES = """
+WITH RECURSIVE lane (tenant_id, account_id) AS (
+    SELECT * FROM (
+        SELECT tenant_id, account_id FROM messages {index} WHERE {which}
+        ORDER BY tenant_id, account_id LIMIT 1)
+    UNION ALL
+    SELECT m.tenant_id, m.account_id FROM lane JOIN messages AS m ON m.key = (
+        SELECT key FROM messages {index} WHERE {which}
+            AND (tenant_id, account_id) > (lane.tenant_id, lane.account_id)
+        ORDER BY tenant_id, account_id LIMIT 1)
+)
+SELECT tenant_id, account_id FROM lane
+"""
+
+_READY_LANES = _LANES.format(index="INDEXED BY messages_ready", which="state = 'ready'")
+_MESSAGE_LANES = _LANES.format(index="INDEXED BY messages_of_account", which="TRUE")
+
+# The first of each lane and priority, which has waited longest there.
+_OLDEST = """
+WITH RECURSIVE first (key, tenant_id, account_id, priority, ready_ts) AS (
+    SELECT * FROM (
+        SELECT key, tenant_id, account_id, priority, ready_ts FROM messages WHERE state = 'ready'
+        ORDER BY tenant_id, account_id, priority, arrival LIMIT 1)
+    UNION ALL
+    SELECT m.key, m.tenant_id, m.account_id, m.priority, m.ready_ts
+    FROM first JOIN messages AS m ON m.key = (
+        SELECT key FROM messages WHERE state = 'ready'
+            AND (tenant_id, account_id, priority)
+                > (first.tenant_id, first.account_id, first.priority)
+        ORDER BY tenant_id, account_id, priority, arrival LIMIT 1)
+)
+SELECT min(ready_ts) AS oldest FROM first
+"""
+
+_AGED = "SELECT key FROM messages WHERE state = 'ready' AND ready_ts < ? LIMIT ?"
+
+_ORPHANS_READY = """
+SELECT m.key FROM json_each(?) AS lane JOIN messages AS m
+    ON m.tenant_id = json_extract(lane.value, '$[0]') AND m.account_id = json_extract(lane.value, '$[1]')
+WHERE m.state = 'ready' LIMIT ?
+"""
+
+_ORPHANS_WAITING = """
+SELECT key FROM messages
+WHERE state IN ('scheduled', 'retry')
+    AND (tenant_id, account_id) IN (
+    SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?))
+LIMIT ?
+"""
+
+_PENDING = """
+SELECT (SELECT count(*) FROM messages WHERE state = 'ready')
+    + (SELECT count(*) FROM messages WHERE state IN ('scheduled', 'retry'))
+    + (SELECT count(*) FROM messages WHERE state = 'claimed') AS pending
+"""
+
+
+# --- read ----------------------------------------------------------------------------------------
+
+
+async def pending(connection: Connection) -> int:
+    """How many messages are not final."""
+    return int((await connection.rows(_PENDING))[0]["pending"])
+
+
+async def ready_lanes(connection: Connection) -> frozenset[Lane]:
+    return await _lanes(connection, _READY_LANES)
+
+
+async def all_lanes(connection: Connection) -> frozenset[Lane]:
+    """Every lane that has a message or an account."""
+    return await _lanes(connection, _MESSAGE_LANES) | await _account_lanes(connection)
+
+
+async def due_times(connection: Connection) -> DueTimes:
+    rows = await connection.rows(
+        "SELECT (SELECT min(due) FROM messages WHERE state = 'scheduled') AS wall, "
+        "(SELECT min(due) FROM messages WHERE state = 'retry') AS steady"
+    )
+    return DueTimes(rows[0]["wall"], rows[0]["steady"])
+
+
+async def oldest_ready(connection: Connection) -> float | None:
+    oldest: float | None = (await connection.rows(_OLDEST))[0]["oldest"]
+    return oldest
+
+
+async def aged(connection: Connection, ready_before: float, limit: int) -> list[int]:
+    """Keys of ready messages that could have been started before that time."""
+    return [row["key"] for row in await connection.rows(_AGED, (ready_before, limit))]
+
+
+async def orphans(connection: Connection, limit: int) -> list[int]:
+    """Keys of messages to be sent whose account does not exist."""
+    homeless = await _lanes(connection, _MESSAGE_LANES) - await _account_lanes(connection)
+    if not homeless:
+        return []
+    lanes = values.lanes_json(homeless)
+    ready = await connection.rows(_ORPHANS_READY, (lanes, limit))
+    waiting = await connection.rows(_ORPHANS_WAITING, (lanes, limit))
+    return [row["key"] for row in (*ready, *waiting)][:limit]
+
+
+async def is_active(connection: Connection) -> bool:
+    rows = await connection.rows("SELECT value FROM meta WHERE name = 'active'")
+    return bool(rows[0]["value"])
+
+
+async def _lanes(connection: Connection, sql: str) -> frozenset[Lane]:
+    rows = await connection.rows(sql)
+    return frozenset(Lane(row["tenant_id"], row["account_id"]) for row in rows)
+
+
+async def _account_lanes(connection: Connection) -> frozenset[Lane]:
+    return await _lanes(connection, "SELECT tenant_id, id AS account_id FROM accounts")
+
+
+# --- write ---------------------------------------------------------------------------------------
+
+
+async def _promote(tx: Transaction, calls: Sequence[None]) -> list[tuple[frozenset[Lane], bool]]:
+    """The lanes that got something, and whether there may be more of it."""
+    lanes: set[Lane] = set()
+    more = False
+    for state, now in ((values.SCHEDULED, tx.wall), (values.RETRY, tx.steady)):
+        rows = await tx.rows(_PROMOTE, (state, now, PROMOTE_BATCH))
+        lanes.update(Lane(row["tenant_id"], row["account_id"]) for row in rows)
+        more = more or len(rows) == PROMOTE_BATCH
+    return [(frozenset(lanes), more) for _ in calls]
+
+
+promote: Operation[None, tuple[frozenset[Lane], bool]] = Operation("promote", _promote)
+
+
+async def _set_active(tx: Transaction, wanted: Sequence[bool]) -> list[None]:
+    await tx.rows("UPDATE meta SET value = ? WHERE name = 'active'", (int(wanted[-1]),))
+    return [None for _ in wanted]
+
+
+set_active: Operation[bool, None] = Operation("set active", _set_active)
+
+
+async def _restart(tx: Transaction, calls: Sequence[None]) -> list[None]:
+    """What a start must put right before anybody else writes."""
+    await claims.disown(tx)
+    await limits.restart(tx)
+    await reports.forget_postponements(tx)
+    # A clock set back while the service was down must not lengthen a wait.
+    await tx.rows(
+        "UPDATE messages SET due = due - (updated_at - ?) WHERE state = 'retry' AND updated_at > ?",
+        (tx.steady, tx.steady + 1),
+    )
+    return [None for _ in calls]
+
+
+restart: Operation[None, None] = Operation("restart", _restart)
+
+
+async def _probe(tx: Transaction, calls: Sequence[None]) -> list[None]:
+    await tx.numbers("probe", 1)
+    return [None for _ in calls]
+
+
+probe: Operation[None, None] = Operation("probe", _probe)
