@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
 
-from conftest import LANE, Bench
+from report_bench import LANE, Bench
 
 from asyncmail.builtin.genropy import GenropySettings, GenropySink
 from asyncmail.clock import SystemClock

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from conftest import Bench, ScriptedSink, take_all
+from report_bench import Bench, ScriptedSink, take_all
 
 from asyncmail import Ack, SinkRefused, SinkUnavailable
 from asyncmail.clock import SystemClock
