@@ -1,4 +1,4 @@
-"""Transports that misbehave: whatever one does, no accepted message is lost and no outcome is invented."""
+"""Transports that misbehave: no accepted message is lost and no outcome is invented."""
 
 from __future__ import annotations
 
@@ -22,11 +22,10 @@ from asyncmail.model import Delivery, Disposition
 class Odd(Transport):
     """Does as the first recipient says, the first time; delivers afterwards."""
     gate = asyncio.Event()
-    seen = []
+    waiting = asyncio.Semaphore(0)
     odd = set()
 
     async def send(self, envelope, account, attempt):
-        self.seen.append(envelope.message_id)
         what = envelope.recipients[0].partition("@")[0]
         if envelope.message_id not in self.odd:
             self.odd.add(envelope.message_id)
@@ -37,6 +36,7 @@ class Odd(Transport):
             if what == "stranger":
                 return Delivery.of_all(["somebody@else.example"], Disposition.ACCEPTED)
             if what == "waits":
+                self.waiting.release()
                 await self.gate.wait()
             attempt.begin()
             await attempt.before_dot()
@@ -121,8 +121,8 @@ async def test_failures_of_a_transport_that_never_announces_the_dot_are_all_unce
 async def test_suspend_takes_back_what_has_not_begun(app: Running, odd: Any) -> None:
     await app.hand_in(*(mail(f"m{n}", to="waits@customer.example") for n in range(3)))
     dispatch = asyncio.create_task(app.dispatch())
-    while len(odd.Odd.seen) < 4:
-        await asyncio.sleep(0.01)
+    for _ in range(3):
+        await odd.Odd.waiting.acquire()
     assert await app.status("m0") == "sending"
     await app.post("/commands/suspend")
     await dispatch
@@ -138,8 +138,7 @@ async def test_a_transport_that_hangs_is_cancelled_and_its_message_tried_again(
 ) -> None:
     await app.hand_in(mail(to="waits@customer.example"))
     dispatch = asyncio.create_task(app.dispatch())
-    while len(odd.Odd.seen) < 2:
-        await asyncio.sleep(0.01)
+    await odd.Odd.waiting.acquire()
     app.clock.advance(661)
     await dispatch
     record = await app.show("m1")
