@@ -37,7 +37,7 @@ _CLAIM_READY = (
 )
 
 _CHOSEN = """
-    SELECT key FROM messages AS m JOIN json_each(?) AS wanted ON m.key = wanted.value
+    SELECT m.key FROM messages AS m JOIN json_each(?) AS wanted ON m.key = wanted.value
     WHERE m.state IN ('ready', 'scheduled', 'retry')
 """
 _ORPHAN = """
