@@ -285,6 +285,9 @@ class AccountPool:
         self._in_use.add(session)
         try:
             answered = await session.command(verb)
+        except BaseException:
+            session.break_off("given up while it was tried")
+            raise
         finally:
             self._in_use.discard(session)
         if not answered:

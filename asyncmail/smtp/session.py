@@ -187,7 +187,7 @@ class Session(asyncio.Protocol):
 
     def quit(self) -> None:
         """Say goodbye and close when the server has answered, or after 5 seconds."""
-        if self.broken is not None or self._quitting:
+        if not self.usable:
             return
         self._quitting = True
         self.begin(b"QUIT\r\n", (Phase.EHLO,), _no_progress)

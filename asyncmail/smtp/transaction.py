@@ -186,6 +186,9 @@ class Transaction:
         for recipient, reply in zip(tried, replies[1:], strict=False):
             if reply.code // 100 == 2:
                 takers.append(recipient)
+            elif reply.code in (452, 552) and not takers:
+                # Not "too many": it is the first. Untried, it would be tried again at once, for ever.
+                self._reply((recipient,), Phase.MAIL, reply)
             elif reply.code != 421:
                 self._reply((recipient,), Phase.RCPT, reply)
         data = replies[-1] if len(replies) == len(phases) else None

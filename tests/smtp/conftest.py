@@ -1,4 +1,4 @@
-"""A transport with short clocks, started and stopped around a test."""
+"""Transports that are started and stopped around a test."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from helpers import Context
 from asyncmail.builtin.smtp import SmtpSettings, SmtpTransport
 from asyncmail.testing.clock import ManualClock
 
-FAST = {"connect": 2.0, "command": 0.3, "data": 0.3, "block": 0.3, "dot": 0.3}
+PATIENT = {"connect": 5.0, "command": 5.0, "data": 5.0, "block": 5.0, "dot": 5.0}
+HASTY = {"command": 0.3, "data": 0.3, "block": 0.3, "dot": 0.3}
 
 MakeTransport = Callable[..., Awaitable[SmtpTransport]]
 
@@ -33,7 +34,7 @@ async def make_transport(clock: ManualClock) -> AsyncIterator[MakeTransport]:
     made: list[SmtpTransport] = []
 
     async def make(**changes: Any) -> SmtpTransport:
-        timeouts = {**FAST, **changes.pop("timeouts", {})}
+        timeouts = {**PATIENT, **changes.pop("timeouts", {})}
         settings = SmtpSettings(local_hostname="client.test", timeouts=timeouts, **changes)
         transport = SmtpTransport(settings, Context(clock, logging.getLogger("smtp")))
         made.append(transport)
@@ -48,3 +49,9 @@ async def make_transport(clock: ManualClock) -> AsyncIterator[MakeTransport]:
 @pytest.fixture
 async def transport(make_transport: MakeTransport) -> SmtpTransport:
     return await make_transport()
+
+
+@pytest.fixture
+async def hasty(make_transport: MakeTransport) -> SmtpTransport:
+    """One that waits only 0.3 s for anything, for servers that never answer."""
+    return await make_transport(timeouts=HASTY)

@@ -91,6 +91,7 @@ class Connection:
     tls: bool = False
     waits: bool = False  # 354 was said: a message follows
     last: bytes = b""
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def say(self, text: str) -> None:
         await self.write(text.encode() + b"\r\n")
@@ -234,6 +235,7 @@ class ScriptedServer:
             pass
         finally:
             writer.close()
+            connection.ended.set()
             self._tasks.discard(task)
 
     async def _step(self, verb: str, usual: Step, connection: Connection) -> None:

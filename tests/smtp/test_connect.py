@@ -103,7 +103,7 @@ def words(smtp: ScriptedServer) -> list[str]:
 async def test_a_failure_before_mail_is_the_accounts(
     make_transport: MakeTransport, authority: trustme.CA, ca_file: Path, verb: str, step: Step
 ) -> None:
-    transport = await make_transport(ca_file=ca_file, timeouts={"connect": 0.3})
+    transport = await make_transport(ca_file=ca_file, timeouts={"connect": 0.3, "command": 0.3})
     script = {verb: step, "HELO": reply("250 hello")}
     async with ScriptedServer(script, extensions=AUTH, tls=server_tls(authority)) as smtp:
         to = account(smtp.port, tls=Tls.REQUIRED, **LOGIN)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import pytest
 from helpers import (
@@ -24,6 +25,8 @@ from helpers import (
 
 from asyncmail.builtin.smtp import SmtpTransport
 from asyncmail.model import Delivery, Disposition
+
+MakeTransport = Callable[..., Awaitable[SmtpTransport]]
 
 ACCEPTED, TEMPORARY, PERMANENT = Disposition.ACCEPTED, Disposition.TEMPORARY, Disposition.PERMANENT
 UNCERTAIN, UNTRIED = Disposition.UNCERTAIN, Disposition.UNTRIED
@@ -74,10 +77,10 @@ async def test_a_refusal_keeps_its_code_and_its_kind(
 @pytest.mark.parametrize("verb", ["MAIL", "RCPT", "DATA"])
 @pytest.mark.parametrize("step", [drop, reset, hang], ids=["drop", "reset", "hang"])
 async def test_an_end_before_the_dot_is_not_sent(
-    transport: SmtpTransport, verb: str, step: Step, pipelining: bool
+    hasty: SmtpTransport, verb: str, step: Step, pipelining: bool
 ) -> None:
     async with server({verb: step}, pipelining) as smtp:
-        delivery = await attempt(transport, smtp)
+        delivery = await attempt(hasty, smtp)
     (outcome,) = delivery.outcomes
     assert outcome.disposition is TEMPORARY
     assert f"(at {verb})" in outcome.text
@@ -89,21 +92,21 @@ async def test_an_end_before_the_dot_is_not_sent(
     "step", [drop, reset, hang, reply("354 again"), reply("150 x"), raw(b"ok\r\n")]
 )
 async def test_after_the_dot_only_a_clear_reply_is_an_answer(
-    transport: SmtpTransport, step: Step, taken: bool
+    hasty: SmtpTransport, step: Step, taken: bool
 ) -> None:
     async with server({"DOT": accept_then(step) if taken else step}) as smtp:
-        delivery = await attempt(transport, smtp)
+        delivery = await attempt(hasty, smtp)
     (outcome,) = delivery.outcomes
     assert outcome.disposition is UNCERTAIN
     assert "(after the final dot)" in outcome.text
-    assert transport.connections() == {"busy": 0, "idle": 0}
+    assert hasty.connections() == {"busy": 0, "idle": 0}
 
 
-async def test_a_late_reply_to_the_dot_changes_nothing(transport: SmtpTransport) -> None:
+async def test_a_late_reply_to_the_dot_changes_nothing(hasty: SmtpTransport) -> None:
     async with server({"DOT": accept_then(late(0.5, reply("250 ok")))}) as smtp:
-        delivery = await attempt(transport, smtp)
+        delivery = await attempt(hasty, smtp)
         assert dispositions(delivery) == [UNCERTAIN]
-        assert dispositions(await attempt(transport, smtp)) == [UNCERTAIN]
+        assert dispositions(await attempt(hasty, smtp)) == [UNCERTAIN]
         assert len(smtp.connections) == 2
 
 
@@ -114,23 +117,26 @@ async def test_a_slow_reply_within_its_time_is_the_reply(transport: SmtpTranspor
 
 
 @modes
-async def test_each_command_has_its_own_clock(transport: SmtpTransport, pipelining: bool) -> None:
-    to = [f"r{n}@example.net" for n in range(5)]
+async def test_each_command_has_its_own_clock(
+    make_transport: MakeTransport, pipelining: bool
+) -> None:
+    transport = await make_transport(timeouts={"command": 0.7})
+    to = [f"r{n}@example.net" for n in range(6)]
     async with server({"RCPT": late(0.15, reply("250 ok"))}, pipelining) as smtp:
-        assert dispositions(await attempt(transport, smtp, *to)) == [ACCEPTED] * 5
+        assert dispositions(await attempt(transport, smtp, *to)) == [ACCEPTED] * 6
 
 
-async def test_a_reply_that_drips_is_measured_as_a_whole(transport: SmtpTransport) -> None:
+async def test_a_reply_that_drips_is_measured_as_a_whole(hasty: SmtpTransport) -> None:
     async with server({"MAIL": drip(b"250 " + b"x" * 1000, 0.05)}) as smtp:
-        (outcome,) = (await attempt(transport, smtp)).outcomes
+        (outcome,) = (await attempt(hasty, smtp)).outcomes
     assert outcome.disposition is TEMPORARY
     assert "within 0.3 s" in outcome.text
 
 
-async def test_a_reset_that_hangs_does_not_change_the_answer(transport: SmtpTransport) -> None:
+async def test_a_reset_that_hangs_does_not_change_the_answer(hasty: SmtpTransport) -> None:
     async with server({"RCPT": reply("550 no"), "RSET": hang}) as smtp:
         for _ in range(2):
-            (outcome,) = (await attempt(transport, smtp)).outcomes
+            (outcome,) = (await attempt(hasty, smtp)).outcomes
             assert (outcome.disposition, outcome.code) == (PERMANENT, 550)
 
 
@@ -227,6 +233,15 @@ async def test_too_many_recipients_leaves_the_rest_untried(
     script = [reply("250 ok"), reply("452 4.5.3 too many"), reply("552 too many")]
     async with server({"RCPT": script}, pipelining) as smtp:
         assert dispositions(await attempt(transport, smtp, *TO)) == [ACCEPTED, UNTRIED, UNTRIED]
+
+
+@modes
+@pytest.mark.parametrize(("code", "disposition"), [(452, TEMPORARY), (552, PERMANENT)])
+async def test_too_many_is_no_reason_for_the_first_recipient(
+    transport: SmtpTransport, code: int, disposition: Disposition, pipelining: bool
+) -> None:
+    async with server({"RCPT": reply(f"{code} mailbox full")}, pipelining) as smtp:
+        assert dispositions(await attempt(transport, smtp, *TO)) == [disposition] * 3
 
 
 async def test_a_transaction_takes_a_hundred_recipients(transport: SmtpTransport) -> None:
@@ -415,7 +430,7 @@ async def test_a_cancelled_send_leaves_no_connection_behind(transport: SmtpTrans
 
 
 async def test_a_server_that_stops_reading_is_given_up_before_the_dot(
-    transport: SmtpTransport,
+    hasty: SmtpTransport,
 ) -> None:
     async def stop_reading(connection) -> None:
         connection.writer.write(b"354 go ahead\r\n")
@@ -425,7 +440,7 @@ async def test_a_server_that_stops_reading_is_given_up_before_the_dot(
     line = b"x" * 70 + b"\r\n"
     large = envelope(data=b"Subject: x\r\n\r\n" + line * 300_000)
     async with ScriptedServer({"DATA": stop_reading}, extensions=("PIPELINING",)) as smtp:
-        (outcome,) = (await transport.send(large, account(smtp.port), Attempt())).outcomes
+        (outcome,) = (await hasty.send(large, account(smtp.port), Attempt())).outcomes
     assert outcome.disposition is TEMPORARY
     assert "room for the message" in outcome.text
 

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 from helpers import (
     Attempt,
+    Gone,
     ScriptedServer,
     accept_then,
     account,
@@ -55,9 +56,6 @@ def order(smtp: ScriptedServer) -> list[str]:
     return [envelope[1].partition("@")[0] for envelope, _ in smtp.messages]
 
 
-LONG = {"dot": 5.0, "command": 5.0}
-
-
 async def test_an_account_has_no_more_connections_than_it_may(
     make_transport: MakeTransport,
 ) -> None:
@@ -75,7 +73,7 @@ async def test_an_account_has_no_more_connections_than_it_may(
 async def test_one_connection_is_kept_for_immediate_messages(
     make_transport: MakeTransport,
 ) -> None:
-    transport = await make_transport(max_connections=3, timeouts=LONG)
+    transport = await make_transport(max_connections=3)
     gate = Gate()
     async with ScriptedServer({"DOT": gate}, extensions=()) as smtp:
         to = account(smtp.port)
@@ -93,7 +91,7 @@ async def test_one_connection_is_kept_for_immediate_messages(
 async def test_those_who_wait_are_served_by_priority_then_arrival(
     make_transport: MakeTransport,
 ) -> None:
-    transport = await make_transport(max_connections=1, timeouts=LONG)
+    transport = await make_transport(max_connections=1)
     gate = Gate()
     async with ScriptedServer({"DOT": gate}, extensions=()) as smtp:
         to = account(smtp.port)
@@ -115,7 +113,7 @@ async def test_waiting_for_a_connection_is_no_silence(
     make_transport: MakeTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("asyncmail.smtp.pool.PULSE", 0.01)
-    transport = await make_transport(max_connections=1, timeouts=LONG)
+    transport = await make_transport(max_connections=1)
     moved = asyncio.Event()
     waiting = Attempt()
     waiting.progress = moved.set  # type: ignore[method-assign]
@@ -131,7 +129,7 @@ async def test_waiting_for_a_connection_is_no_silence(
 
 
 async def test_one_accounts_tarpit_is_not_anothers(make_transport: MakeTransport) -> None:
-    transport = await make_transport(max_connections=2, timeouts=LONG)
+    transport = await make_transport(max_connections=2)
     async with ScriptedServer({"MAIL": hang}) as tarpit, ScriptedServer() as smtp:
         stuck = [send(transport, account(tarpit.port)) for _ in range(5)]
         assert await all_of(send(transport, account(smtp.port))) == [Disposition.ACCEPTED]
@@ -169,16 +167,36 @@ async def test_an_idle_connection_is_closed_with_quit_after_its_ttl(
 
 
 async def test_a_connection_idle_for_long_is_tried_before_it_gets_a_message(
-    transport: SmtpTransport, clock: ManualClock
+    hasty: SmtpTransport, clock: ManualClock
 ) -> None:
     async with ScriptedServer({"NOOP": [reply("250 ok"), hang]}) as smtp:
         for _ in range(3):
-            assert await all_of(send(transport, account(smtp.port))) == [Disposition.ACCEPTED]
+            assert await all_of(send(hasty, account(smtp.port))) == [Disposition.ACCEPTED]
             clock.advance(31)
         assert smtp.commands.count("NOOP") == 2
         assert len(smtp.connections) == 2
         clock.advance(1)
+        await all_of(send(hasty, account(smtp.port)))
+
+
+async def test_a_send_cancelled_while_its_connection_is_tried_leaves_none_behind(
+    transport: SmtpTransport, clock: ManualClock
+) -> None:
+    asked = asyncio.Event()
+
+    async def say_nothing(connection) -> None:
+        asked.set()
+        await connection.reader.read()
+        raise Gone
+
+    async with ScriptedServer({"NOOP": say_nothing}) as smtp:
         await all_of(send(transport, account(smtp.port)))
+        clock.advance(31)
+        sending = send(transport, account(smtp.port))
+        await asked.wait()
+        sending.cancel()
+        await asyncio.wait_for(smtp.connections[0].ended.wait(), 2)
+        assert transport.connections() == {"busy": 0, "idle": 0}
 
 
 async def test_a_connection_left_in_a_transaction_is_reset_before_the_next(
@@ -227,7 +245,7 @@ async def test_a_connection_that_ends_while_idle_is_not_used(transport: SmtpTran
 async def test_an_old_revision_finishes_its_message_and_goes(
     make_transport: MakeTransport,
 ) -> None:
-    transport = await make_transport(timeouts=LONG)
+    transport = await make_transport()
     gate = Gate()
     async with ScriptedServer({"DOT": gate}) as smtp:
         sending = send(transport, account(smtp.port))
@@ -240,7 +258,7 @@ async def test_an_old_revision_finishes_its_message_and_goes(
 
 
 async def test_stopping_says_quit_and_leaves_nothing(make_transport: MakeTransport) -> None:
-    transport = await make_transport(timeouts=LONG)
+    transport = await make_transport()
     gate = Gate()
     async with ScriptedServer({"DOT": [accept_then(reply("250 ok")), gate]}) as smtp:
         to = account(smtp.port, max_connections=1)
@@ -256,7 +274,7 @@ async def test_stopping_waits_only_so_long_for_an_answer_to_quit(
     make_transport: MakeTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("asyncmail.smtp.sender.CLOSE_SECONDS", 0.1)
-    transport = await make_transport(timeouts=LONG)
+    transport = await make_transport()
     async with ScriptedServer({"QUIT": hang}) as smtp:
         await all_of(send(transport, account(smtp.port)))
         await asyncio.wait_for(transport.stop(), 1)
@@ -267,7 +285,7 @@ async def test_stopping_waits_only_so_long_for_an_answer_to_quit(
 
 
 async def test_the_next_envelope_goes_behind_the_dot(make_transport: MakeTransport) -> None:
-    transport = await make_transport(timeouts=LONG)
+    transport = await make_transport()
     gate, begun = Gate(), asyncio.Event()
     second = Attempt()
     second.begin = begun.set  # type: ignore[method-assign]
@@ -286,7 +304,7 @@ async def test_the_next_envelope_goes_behind_the_dot(make_transport: MakeTranspo
 
 
 async def test_without_pipelining_nothing_goes_behind_a_dot(make_transport: MakeTransport) -> None:
-    transport = await make_transport(timeouts=LONG)
+    transport = await make_transport()
     gate = Gate()
     async with ScriptedServer({"DOT": gate}, extensions=()) as smtp:
         to = account(smtp.port, max_connections=1)
@@ -304,7 +322,7 @@ async def test_without_pipelining_nothing_goes_behind_a_dot(make_transport: Make
 async def test_a_drop_at_the_dot_is_uncertain_for_one_and_nothing_for_the_next(
     make_transport: MakeTransport,
 ) -> None:
-    transport = await make_transport(timeouts=LONG)
+    transport = await make_transport()
     script = {"DOT": [late(0.05, drop), accept_then(reply("250 ok"))]}
     async with ScriptedServer(script) as smtp:
         to = account(smtp.port, max_connections=1)
@@ -317,7 +335,7 @@ async def test_a_drop_at_the_dot_is_uncertain_for_one_and_nothing_for_the_next(
 async def test_a_second_reply_to_the_dot_is_not_taken_for_the_next_ones(
     make_transport: MakeTransport, extra: str
 ) -> None:
-    transport = await make_transport(timeouts=LONG)
+    transport = await make_transport()
     double = accept_then(late(0.05, reply(f"250 ok\r\n{extra}")))
     async with ScriptedServer({"DOT": [double, accept_then(reply("250 ok"))]}) as smtp:
         to = account(smtp.port, max_connections=1)
@@ -329,7 +347,7 @@ async def test_a_second_reply_to_the_dot_is_not_taken_for_the_next_ones(
 async def test_a_server_that_does_not_stand_chaining_is_spared_it(
     make_transport: MakeTransport, caplog: pytest.LogCaptureFixture
 ) -> None:
-    transport = await make_transport(timeouts=LONG)
+    transport = await make_transport()
     script = {"DOT": [late(0.05, drop), late(0.05, accept_then(reply("250 ok")))]}
     async with ScriptedServer(script) as smtp:
         to = account(smtp.port, max_connections=1)
@@ -341,7 +359,7 @@ async def test_a_server_that_does_not_stand_chaining_is_spared_it(
 async def test_a_cancelled_message_leaves_the_one_before_its_reply(
     make_transport: MakeTransport,
 ) -> None:
-    transport = await make_transport(timeouts=LONG)
+    transport = await make_transport()
     gate = Gate()
     async with ScriptedServer({"DOT": gate}) as smtp:
         to = account(smtp.port, max_connections=1)
@@ -354,4 +372,5 @@ async def test_a_cancelled_message_leaves_the_one_before_its_reply(
         gate.opened.set()
         assert await all_of(first) == [Disposition.ACCEPTED]
         assert order(smtp) == ["one"]
+        await asyncio.wait_for(smtp.connections[0].ended.wait(), 5)
         assert transport.connections() == {"busy": 0, "idle": 0}

@@ -52,7 +52,7 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]
 async def test_what_is_said_of_a_message_is_what_the_server_knows(
     make_transport: MakeTransport, seed: int
 ) -> None:
-    transport = await make_transport(timeouts={"command": 5, "dot": 5, "data": 5})
+    transport = await make_transport()
     fates = random.Random(seed)
     async with FaultSMTP(
         seed=seed, profile=None, extensions=None if seed % 3 else ("8BITMIME", "SIZE")
