@@ -7,6 +7,7 @@ import json
 import time
 from pathlib import Path
 
+import pytest
 from raw_smtp import MESSAGE, connect
 
 from asyncmail.testing import FaultSMTP, read_ledger, read_unanswered
@@ -45,6 +46,15 @@ async def test_a_copy_whose_client_died_is_marked_unanswered(tmp_path: Path) -> 
         await server.wait_for(lambda: bool(server.unanswered))
         assert server.dots_pending == 0
     assert read_ledger(path) == read_unanswered(path) == server.accepted
+
+
+@pytest.mark.parametrize("line", [b".", b".hidden", b"..", b"plain"])
+async def test_dot_stuffing_is_undone_on_every_line(line: bytes) -> None:
+    stuffed = b"." + line if line.startswith(b".") else line
+    async with FaultSMTP() as server, connect(server.port) as client:
+        await client.send("a@fault.test", data=(stuffed + b"\r\n") * 2)
+    assert server.accepted[0].data == (line + b"\r\n") * 2
+    server.assert_clean()
 
 
 async def test_copies_are_counted_by_message_and_recipient() -> None:

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import re
 import time
-from collections.abc import Coroutine
+from collections.abc import Collection, Coroutine
 from typing import Any, cast
 
 from asyncmail.testing.faultsmtp.books import Books
@@ -186,13 +186,15 @@ class Session(asyncio.Protocol):
             self._spawn(self._begin_tls())
         elif answer.after is After.BODY and code == 354:
             self._in_body, self._body_begun = True, False
-            if self._inbox:
-                self._dialogue.blame("pipelining", "message data before the reply to DATA")
 
     def _say(self, code: int, *lines: str) -> None:
         enhanced = self._books.profile.offers("ENHANCEDSTATUSCODES")
         self._wire.say(reply(code, *lines, enhanced=enhanced))
-        if code == 421 and self._excused is None:
+        self._heed((code,))
+
+    def _heed(self, codes: Collection[int]) -> None:
+        """After 421 the client has to stop; only what it had sent by then is excused."""
+        if 421 in codes and self._excused is None:
             self._excused = len(self._inbox)
 
     def _take(self) -> None:
@@ -266,8 +268,7 @@ class Session(asyncio.Protocol):
         enhanced = self._books.profile.offers("ENHANCEDSTATUSCODES")
         data = step.data or b"".join(reply(code, enhanced=enhanced) for code in step.codes)
         codes = list(step.codes) or [int(data[:3]) if data[:3].isdigit() else 0]
-        if 421 in codes and self._excused is None:
-            self._excused = len(self._inbox)
+        self._heed(codes)
         if pace is None:
             self._wire.say(data)
         else:

@@ -215,7 +215,6 @@ async def _send(
     if reply.cut is not None and reply.reset:
         linger = struct.pack("ii", 1, 0)
         writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-        writer.transport.abort()
     return reply.cut is None and reply.raw is None
 
 

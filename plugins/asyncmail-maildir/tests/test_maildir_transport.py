@@ -193,6 +193,15 @@ async def test_a_copy_that_may_not_be_durable_is_uncertain(
     assert outcome.disposition is Disposition.UNCERTAIN
 
 
+async def test_lines_end_as_local_readers_expect(
+    transport: MaildirTransport, root: Path, envelope: Make, attempt: Make
+) -> None:
+    await transport.send(envelope("a@x.test"), ACCOUNT, attempt())
+    [path] = files(root)
+    assert path.read_bytes().endswith(b"\n\nline one\n.line two\n")
+    assert b"\r" not in path.read_bytes()
+
+
 async def test_the_null_reverse_path_is_kept(
     transport: MaildirTransport, root: Path, envelope: Make, attempt: Make
 ) -> None:
