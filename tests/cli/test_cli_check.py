@@ -6,6 +6,8 @@ import json
 import os
 import socket
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,17 @@ from stub_service import Run
 from asyncmail.store import migrations
 
 BROKEN = "raise ImportError('libfoo is missing')"
+TRANSPORT = """
+from asyncmail import Offer, Transport, hookimpl
+
+class Pigeon(Transport):
+    async def send(self, envelope, account, attempt):
+        raise NotImplementedError
+
+@hookimpl
+def asyncmail_transports():
+    return [Offer("pigeon", lambda settings, context: Pigeon())]
+"""
 SINK = """
 from asyncmail import Offer, PluginSettings, Sink, hookimpl
 
@@ -203,12 +216,17 @@ def test_the_built_in_plugins_are_listed_as_what_they_are(run: Run) -> None:
 def test_a_broken_plugin_is_listed_and_only_a_warning(
     run: Run, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    install(tmp_path_factory.mktemp("site"), monkeypatch, "broken", BROKEN)
+    site = tmp_path_factory.mktemp("site")
+    install(site, monkeypatch, "broken", BROKEN)
     result = run("check")
     assert result.stdout == "ok\n"
     words = "'broken' (asyncmail-broken 1.2) is not usable: ImportError: libfoo is missing"
     assert words in result.stderr
-    assert "Traceback" not in result.output
+    process = [sys.executable, "-m", "asyncmail", "check"]
+    environ = os.environ | {"PYTHONPATH": str(site)}
+    done = subprocess.run(process, capture_output=True, text=True, env=environ)
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
     (row,) = [line for line in run("plugins").stdout.splitlines() if line.startswith("broken")]
     assert row.split()[:4] == ["broken", "asyncmail-broken", "1.2", "failed"]
     assert "libfoo is missing" in row
@@ -246,3 +264,15 @@ def test_the_settings_of_a_plugin_are_checked(
     assert "ulr" in stdout
     config.write_text('[plugins]\nsinks = ["webhook"]\n[plugins.webhook]\nurl = "x"\n')
     assert run("check").stdout == "ok\n"
+
+
+def test_a_fault_of_one_transport_is_told_once(
+    run: Run, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(tmp_path_factory.mktemp("site"), monkeypatch, "pigeon", TRANSPORT)
+    Path("asyncmail.toml").write_text(
+        '[plugins]\ntransports = ["smtp", "pigeon"]\n[plugins.smtp]\nnonsense = 1\n'
+    )
+    (fault,) = run("check", code=1).stdout.splitlines()
+    assert "[plugins.smtp]" in fault
+    assert "nonsense" in fault
