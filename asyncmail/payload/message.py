@@ -69,7 +69,7 @@ def message_from_payload(
         raise Rejected("invalid payload: a message is a JSON object")
     get = payload.get
     message_key = _id(get("id"))
-    if get("account_id") is not None:
+    if get("account_id"):
         texts.opaque("account_id", get("account_id"), MAX_ACCOUNT_ID)
     sender = _sender(get("from"))
     to, cc, bcc = _recipients(get("to"), get("cc"), get("bcc"))
