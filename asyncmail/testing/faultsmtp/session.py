@@ -99,6 +99,8 @@ class Session(asyncio.Protocol):
     def abort(self) -> None:
         """End the connection without a word; the server is closing."""
         self._wire.transport.abort()
+        if self._busy == "tls":  # nobody tells of a connection lost during the handshake
+            self.connection_lost(None)
 
     # --- input ---------------------------------------------------------------------------------
 
@@ -310,7 +312,6 @@ class Session(asyncio.Protocol):
             transport = None
         if transport is None:
             self.abort()
-            self.connection_lost(None)
             return
         self._wire.transport = transport
         self._dialogue.tls_began()
