@@ -191,10 +191,10 @@ async def test_the_root_itself_may_be_a_link(root: Path) -> None:
 
 
 async def test_the_innermost_root_serves_an_absolute_path(root: Path) -> None:
-    roots = {"outer": root.parent, "inner": root / "dir"}
-    (root.parent / "link").symlink_to(root)
-    source = Files(FilesSettings(roots=roots), logging.getLogger("files"))
-    path = f"{root}/dir/a file.pdf"
+    (root / "link").symlink_to(root / "dir")  # fine as a root, refused below one
+    settings = FilesSettings(roots={"outer": root, "inner": root / "link", "other": root.parent})
+    source = Files(settings, logging.getLogger("files"))
+    path = f"{root}/link/a file.pdf"
     assert (await source.fetch(reference(path), MESSAGE)).content == CONTENT
 
 

@@ -13,7 +13,7 @@ from asyncmail.testing.clock import ManualClock
 HEADER = """
 from asyncmail import *
 from asyncmail import Offer, hookimpl
-from pydantic import SecretStr
+from pydantic import SecretBytes, SecretStr
 
 class Nod(Validator):
     async def validate(self, message, account):

@@ -50,6 +50,7 @@ def test_a_broken_plugin_is_listed_with_its_cause_and_the_rest_goes_on(
 ) -> None:
     site.install("nodding", NOD)
     site.install("wrecked", source, version="0.3")
+    site.install("zebra", NOD.replace('"nod"', '"stripes"'))
     manager = site.manager()
     wrecked = info(manager, "wrecked")
     assert (wrecked.status, wrecked.package, wrecked.version) == (Status.FAILED, "wrecked", "0.3")
@@ -58,7 +59,7 @@ def test_a_broken_plugin_is_listed_with_its_cause_and_the_rest_goes_on(
     assert wrecked.kinds == {}
     assert wrecked.traceback is not None
     assert wrecked.traceback in caplog.text
-    use(manager, Kind.VALIDATOR, "nod")
+    use(manager, Kind.VALIDATOR, "nod", "stripes")
 
 
 def test_offers_are_taken_all_or_none(site: Site) -> None:
@@ -168,6 +169,7 @@ class Settings(PluginSettings):
     limit: int = 3
     password: SecretStr | None = None
     accounts: dict[str, SecretStr] = {}
+    keys: list[SecretBytes] = []
 
 def make(settings, context):
     if settings.limit == 13:
@@ -230,12 +232,13 @@ def test_secrets_in_settings_are_known_and_masked_at_once(site: Site) -> None:
         "limit": 13,
         "password": "hunter2!",
         "accounts": {"a": "correct horse"},
+        "keys": [b"battery"],
     }
     with pytest.raises(
         PluginError, match=r"strict-one 1.2\) cannot be made: ValueError: unlucky \*"
     ):
         use(manager, Kind.VALIDATOR, "strict", strict=settings)
-    assert secrets.mask("hunter2! correct horse") == "*** ***"
+    assert secrets.mask("hunter2! correct horse battery") == "*** *** ***"
 
 
 def test_what_is_made_must_be_of_its_kind(site: Site) -> None:

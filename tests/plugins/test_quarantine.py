@@ -9,7 +9,7 @@ from guard_bench import PATIENCE, Bench, Stubborn, forever, loaded, settle
 
 from asyncmail import Extension
 from asyncmail.plugins import circuit
-from asyncmail.plugins.guard import ExtensionFailed, ExtensionQuarantined
+from asyncmail.plugins.guard import CANCEL_GRACE, ExtensionFailed, ExtensionQuarantined
 from asyncmail.plugins.kinds import Kind, Loaded
 
 
@@ -89,6 +89,25 @@ async def test_a_probe_taken_back_by_its_owner_lets_another_try(bench: Bench) ->
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert await bench.call(extension, fine) == "fine"
+
+
+async def test_a_probe_taken_back_that_does_not_listen_lets_another_try(bench: Bench) -> None:
+    extension = loaded()
+    await open_circuit(bench, extension)
+    bench.clock.advance(circuit.PROBE_AFTER)
+    stubborn = Stubborn()
+    probe = asyncio.ensure_future(bench.guard.call(extension, stubborn, deadline=600.0))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    probe.cancel()
+    await settle(lambda: stubborn.cancellations == 1)
+    bench.clock.advance(CANCEL_GRACE)
+    await settle(lambda: bench.guard.abandoned == 1)
+    assert await bench.call(extension, fine) == "fine"
+    stubborn.released.set()
+    await settle(lambda: bench.guard.abandoned == 0)
+    with pytest.raises(asyncio.CancelledError):
+        await probe
 
 
 async def test_a_validator_that_raises_is_never_quarantined_but_one_that_hangs_is(
