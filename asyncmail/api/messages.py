@@ -34,6 +34,7 @@ from asyncmail.store.base import Filter, Removal, Status
 NDJSON = "application/x-ndjson"
 MAX_PAGE = 10_000
 BREATH = 100  # messages after which other tasks get their turn
+TOO_LARGE = frozenset({"too_long", "string_too_long"})  # as pydantic calls it
 NOT_FINAL = frozenset(Status) - {Status.SENT, Status.ERROR}
 
 Limit = Annotated[int | None, Query(ge=1, le=MAX_PAGE, description="1,000; of NDJSON: all")]
@@ -189,7 +190,9 @@ def _absent(value: Any) -> bool:
 
 
 def _reason(error: ValidationError) -> str:
-    kind = error.errors(include_url=False, include_context=False, include_input=False)[0]["type"]
-    fault = faults(error, "")[0]
-    begin = "too large" if kind in ("too_long", "string_too_long") else "invalid payload"
+    """In the words of the contract; of a union's branches the one that was meant says what is wrong."""
+    kinds = [e["type"] for e in error.errors(include_url=False, include_input=False)]
+    large = [index for index, kind in enumerate(kinds) if kind in TOO_LARGE]
+    fault = faults(error, "")[large[0] if large else 0]
+    begin = "too large" if large else "invalid payload"
     return f"{begin}: {fault.pointer.lstrip('/')}: {fault.detail}"

@@ -64,7 +64,7 @@ Addresses = AddressText | Annotated[list[AddressText], Field(max_length=MAX_ADDR
 HeaderValue = (
     Annotated[str, StringConstraints(max_length=MAX_HEADER_VALUE)]
     | Annotated[int, Field(ge=-MAX_INTEGER, le=MAX_INTEGER)]
-    | FiniteFloat
+    | Annotated[FiniteFloat, Field(ge=-MAX_INTEGER, le=MAX_INTEGER)]
 )
 Content = Annotated[str | None, BeforeValidator(_string_or_nothing)]
 
