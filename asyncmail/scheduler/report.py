@@ -189,7 +189,6 @@ class Reporter:
         """Nothing is acknowledged: wait, offer a smaller list, or put a single report off."""
         consequence = self._sifter.failed(batch, refused=refused)
         now = self._clock.steady()
-        self._poll_at = min(self._poll_at, now)
         if consequence.put_off is not None:
             log.error("report %r is put off: %s fails with it", batch[0].id, self._loaded)
             await self._store.postpone(self.name, batch, now + consequence.put_off)
