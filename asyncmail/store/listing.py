@@ -69,11 +69,14 @@ async def history(connection: Connection, tenant_id: str, id: str) -> MessageHis
 
 
 def _where(which: Filter, after_key: int) -> tuple[str, Sequence[Any]]:
-    conditions = ["tenant_id = ?", "key > ?"]
-    parameters: list[Any] = [which.tenant_id, after_key]
-    if which.account_id is not None:
-        conditions.append("account_id = ?")
-        parameters.append(which.account_id)
+    conditions = ["key > ?"]
+    parameters: list[Any] = [after_key]
+    if which.account_id is None:
+        conditions.append("+tenant_id = ?")  # the plus keeps SQLite from sorting all of the tenant
+        parameters.append(which.tenant_id)
+    else:
+        conditions.append("tenant_id = ? AND account_id = ?")
+        parameters.extend((which.tenant_id, which.account_id))
     states = [state for status in which.statuses for state in values.STATES[status]]
     if states:
         conditions.append(f"state IN ({', '.join('?' for _ in states)})")

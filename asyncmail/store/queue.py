@@ -11,10 +11,18 @@ from asyncmail.store.writer import Operation
 
 PROMOTE_BATCH = 1000
 
+# States are literals wherever a partial index is to serve: SQLite cannot know a parameter's value.
 _PROMOTE = """
 UPDATE messages SET state = 'ready', due = NULL, deferred_ts = NULL
-WHERE key IN (SELECT key FROM messages WHERE state = ? AND due <= ? ORDER BY due LIMIT ?)
+WHERE key IN (SELECT key FROM messages WHERE state = '{state}' AND due <= ? ORDER BY due LIMIT ?)
 RETURNING tenant_id, account_id
+"""
+_PROMOTE_SCHEDULED = _PROMOTE.format(state="scheduled")
+_PROMOTE_RETRY = _PROMOTE.format(state="retry")
+
+_DUE = """
+SELECT (SELECT min(due) FROM messages WHERE state = 'scheduled') AS wall,
+    (SELECT min(due) FROM messages WHERE state = 'retry') AS steady
 """
 
 # One step along an index per distinct lane, however many rows each has.
@@ -62,15 +70,18 @@ WHERE m.state = 'ready' LIMIT ?
 
 _ORPHANS_WAITING = """
 SELECT key FROM messages
-WHERE state IN ('scheduled', 'retry')
-    AND (tenant_id, account_id) IN (
+WHERE state = '{state}' AND (tenant_id, account_id) IN (
     SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?))
 LIMIT ?
 """
 
+_ORPHANS_SCHEDULED = _ORPHANS_WAITING.format(state="scheduled")
+_ORPHANS_RETRY = _ORPHANS_WAITING.format(state="retry")
+
 _PENDING = """
 SELECT (SELECT count(*) FROM messages WHERE state = 'ready')
-    + (SELECT count(*) FROM messages WHERE state IN ('scheduled', 'retry'))
+    + (SELECT count(*) FROM messages WHERE state = 'scheduled')
+    + (SELECT count(*) FROM messages WHERE state = 'retry')
     + (SELECT count(*) FROM messages WHERE state = 'claimed') AS pending
 """
 
@@ -93,10 +104,7 @@ async def all_lanes(connection: Connection) -> frozenset[Lane]:
 
 
 async def due_times(connection: Connection) -> DueTimes:
-    rows = await connection.rows(
-        "SELECT (SELECT min(due) FROM messages WHERE state = 'scheduled') AS wall, "
-        "(SELECT min(due) FROM messages WHERE state = 'retry') AS steady"
-    )
+    rows = await connection.rows(_DUE)
     return DueTimes(rows[0]["wall"], rows[0]["steady"])
 
 
@@ -116,9 +124,11 @@ async def orphans(connection: Connection, limit: int) -> list[int]:
     if not homeless:
         return []
     lanes = values.lanes_json(homeless)
-    ready = await connection.rows(_ORPHANS_READY, (lanes, limit))
-    waiting = await connection.rows(_ORPHANS_WAITING, (lanes, limit))
-    return [row["key"] for row in (*ready, *waiting)][:limit]
+    keys: list[int] = []
+    for sql in (_ORPHANS_READY, _ORPHANS_SCHEDULED, _ORPHANS_RETRY):
+        rows = await connection.rows(sql, (lanes, limit - len(keys)))
+        keys += [row["key"] for row in rows]
+    return keys
 
 
 async def is_active(connection: Connection) -> bool:
@@ -142,8 +152,8 @@ async def _promote(tx: Transaction, calls: Sequence[None]) -> list[tuple[frozens
     """The lanes that got something, and whether there may be more of it."""
     lanes: set[Lane] = set()
     more = False
-    for state, now in ((values.SCHEDULED, tx.wall), (values.RETRY, tx.steady)):
-        rows = await tx.rows(_PROMOTE, (state, now, PROMOTE_BATCH))
+    for sql, now in ((_PROMOTE_SCHEDULED, tx.wall), (_PROMOTE_RETRY, tx.steady)):
+        rows = await tx.rows(sql, (now, PROMOTE_BATCH))
         lanes.update(Lane(row["tenant_id"], row["account_id"]) for row in rows)
         more = more or len(rows) == PROMOTE_BATCH
     return [(frozenset(lanes), more) for _ in calls]

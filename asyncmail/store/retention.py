@@ -32,7 +32,7 @@ m.state IN ('ready', 'scheduled', 'retry')
 _RETIRABLE = f"""
 SELECT m.key, m.tenant_id, m.id, m.account_id, m.sent_ts, m.error_ts, m.error, m.reported_ts,
     p.payload
-FROM messages AS m JOIN payloads AS p ON p.message_key = m.key
+FROM messages AS m INDEXED BY messages_done JOIN payloads AS p ON p.message_key = m.key
 WHERE m.tenant_id = ? AND m.account_id = ? AND m.done_ts < ? AND m.key > ? AND {_DONE}
 ORDER BY m.key LIMIT ?
 """  # noqa: S608 - a condition of ours

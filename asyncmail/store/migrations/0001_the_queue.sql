@@ -54,8 +54,8 @@ CREATE TABLE messages (
 CREATE INDEX messages_of_account ON messages (tenant_id, account_id, key);
 CREATE INDEX messages_ready ON messages (tenant_id, account_id, priority, arrival, ready_ts)
     WHERE state = 'ready';
-CREATE INDEX messages_waiting ON messages (state, due, tenant_id, account_id)
-    WHERE state IN ('scheduled', 'retry');
+CREATE INDEX messages_scheduled ON messages (due, tenant_id, account_id) WHERE state = 'scheduled';
+CREATE INDEX messages_retry ON messages (due, tenant_id, account_id) WHERE state = 'retry';
 CREATE INDEX messages_claimed ON messages (tenant_id, account_id) WHERE state = 'claimed';
 CREATE INDEX messages_done ON messages (tenant_id, account_id, done_ts) WHERE done_ts IS NOT NULL;
 
