@@ -276,9 +276,8 @@ class GuardedTask(Generic[T]):
         while self._task.cancelling():
             self._task.uncancel()
         try:
-            await asyncio.sleep(
-                0
-            )  # before Python 3.13 a request not yet delivered survives uncancel()
+            # Before Python 3.13 a request that is not yet delivered survives uncancel().
+            await asyncio.sleep(0)
         except asyncio.CancelledError:
             if self._cancelled or self._given_up:
                 raise
