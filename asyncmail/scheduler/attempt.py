@@ -168,6 +168,7 @@ class Attempts:
         A transport that has never been seen to announce the dot may have sent the message all the
         same, so its failures are uncertain.
         """
+        attempt.recipients = attempt.recipients or recipients_of(attempt.claim)
         if isinstance(error, AttemptRevoked):
             attempt.revoked = True
         if attempt.taken_back:
@@ -189,7 +190,6 @@ class Attempts:
             )
         if isinstance(error, Rejected):
             # Accepted by an earlier release with other rules: its client must learn it.
-            attempt.recipients = attempt.recipients or UNREADABLE
             return self.decide(attempt, local(attempt.pending, str(error)))
         log.error("message '%s': unexpected failure", attempt.claim.id, exc_info=error)
         return outcome.decide_unexpected(

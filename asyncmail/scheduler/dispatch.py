@@ -7,14 +7,16 @@ new sends by themselves.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Final
 
 from asyncmail import outcome
 from asyncmail.clock import Clock
 from asyncmail.model import Delivery, RateLimits
-from asyncmail.outcome import Decision, Next
+from asyncmail.outcome import Decision, Next, clean
 from asyncmail.plugins.guard import Guard, GuardedTask
 from asyncmail.prometheus import MailMetrics
 from asyncmail.scheduler.accounts import AccountDirectory
@@ -22,6 +24,12 @@ from asyncmail.scheduler.attempt import Attempts, ClaimedAttempt, history_of, re
 from asyncmail.scheduler.lanes import Lanes
 from asyncmail.scheduler.results import Finished, Results, result_of
 from asyncmail.store.base import Claim, Claims, Lane, Pick, Store
+
+activity: Final = logging.getLogger("asyncmail.delivery")  # [logging] delivery_activity
+
+
+def _described(decision: Decision) -> str:
+    return f"{decision.next} ({decision.error})" if decision.error else decision.next.value
 
 
 def _nobody() -> None:
@@ -224,10 +232,13 @@ class Dispatcher:
             if decision is None or decision.next is Next.AGAIN:
                 self._lanes.hint([claim.lane])
             if decision is not None and held:
-                self._count(claim.lane.account_id, decision)
+                self._count(claim, decision)
         self.on_committed()
 
-    def _count(self, account_id: str, decision: Decision) -> None:
+    def _count(self, claim: Claim, decision: Decision) -> None:
+        account_id = claim.lane.account_id
+        if activity.isEnabledFor(logging.INFO):
+            activity.info("message '%s': %s", clean(claim.id), _described(decision))
         if decision.was_uncertain:
             self._metrics.uncertain(account_id)
         match decision.next:
@@ -256,7 +267,8 @@ class Dispatcher:
     async def drain(self, grace: float) -> None:
         """Before the dot: release. After it: wait up to ``grace`` seconds, then record as uncertain."""
         self.may_begin = self.may_finish = False
-        await self._revoke([r for r in self._running.values() if not r.attempt.dot_begun])
+        async with self._filling:
+            await self._revoke([r for r in self._running.values() if not r.attempt.dot_begun])
         futures = [r.task.future for r in self._running.values()]
         if futures:
             await asyncio.wait(futures, timeout=grace)
