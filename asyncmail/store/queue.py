@@ -25,17 +25,20 @@ SELECT (SELECT min(due) FROM messages WHERE state = 'scheduled') AS wall,
     (SELECT min(due) FROM messages WHERE state = 'retry') AS steady
 """
 
-# One step along an index per distinct lane, however many rows each has.
+# One step along an index per distinct lane, however many rows each has: the next account of the tenant,
+# or else the first one of the next tenant. (SQLite walks all of a tenant for (tenant, account) > (?, ?).)
 _LANES = """
 WITH RECURSIVE lane (tenant_id, account_id) AS (
     SELECT * FROM (
         SELECT tenant_id, account_id FROM messages {index} WHERE {which}
         ORDER BY tenant_id, account_id LIMIT 1)
     UNION ALL
-    SELECT m.tenant_id, m.account_id FROM lane JOIN messages AS m ON m.key = (
-        SELECT key FROM messages {index} WHERE {which}
-            AND (tenant_id, account_id) > (lane.tenant_id, lane.account_id)
-        ORDER BY tenant_id, account_id LIMIT 1)
+    SELECT m.tenant_id, m.account_id FROM lane JOIN messages AS m ON m.key = coalesce(
+        (SELECT key FROM messages {index} WHERE {which}
+            AND tenant_id = lane.tenant_id AND account_id > lane.account_id
+        ORDER BY account_id LIMIT 1),
+        (SELECT key FROM messages {index} WHERE {which} AND tenant_id > lane.tenant_id
+        ORDER BY tenant_id, account_id LIMIT 1))
 )
 SELECT tenant_id, account_id FROM lane
 """
@@ -43,7 +46,7 @@ SELECT tenant_id, account_id FROM lane
 _READY_LANES = _LANES.format(index="INDEXED BY messages_ready", which="state = 'ready'")
 _MESSAGE_LANES = _LANES.format(index="INDEXED BY messages_of_account", which="TRUE")
 
-# The first of each lane and priority, which has waited longest there.
+# The same along lanes and priorities: the first of each is the one that has waited longest there.
 _OLDEST = """
 WITH RECURSIVE first (key, tenant_id, account_id, priority, ready_ts) AS (
     SELECT * FROM (
@@ -51,11 +54,15 @@ WITH RECURSIVE first (key, tenant_id, account_id, priority, ready_ts) AS (
         ORDER BY tenant_id, account_id, priority, arrival LIMIT 1)
     UNION ALL
     SELECT m.key, m.tenant_id, m.account_id, m.priority, m.ready_ts
-    FROM first JOIN messages AS m ON m.key = (
-        SELECT key FROM messages WHERE state = 'ready'
-            AND (tenant_id, account_id, priority)
-                > (first.tenant_id, first.account_id, first.priority)
-        ORDER BY tenant_id, account_id, priority, arrival LIMIT 1)
+    FROM first JOIN messages AS m ON m.key = coalesce(
+        (SELECT key FROM messages WHERE state = 'ready' AND tenant_id = first.tenant_id
+            AND account_id = first.account_id AND priority > first.priority
+        ORDER BY priority, arrival LIMIT 1),
+        (SELECT key FROM messages WHERE state = 'ready' AND tenant_id = first.tenant_id
+            AND account_id > first.account_id
+        ORDER BY account_id, priority, arrival LIMIT 1),
+        (SELECT key FROM messages WHERE state = 'ready' AND tenant_id > first.tenant_id
+        ORDER BY tenant_id, account_id, priority, arrival LIMIT 1))
 )
 SELECT min(ready_ts) AS oldest FROM first
 """

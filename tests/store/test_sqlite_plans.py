@@ -73,3 +73,9 @@ async def test_retention_looks_at_what_is_old_enough_only(stores: SQLiteStores) 
         "messages_done (tenant_id=? AND account_id=? AND done_ts>? AND done_ts<?)" in s
         for s in steps
     ), steps
+
+
+@pytest.mark.parametrize("sql", [queue._READY_LANES, queue._MESSAGE_LANES, queue._OLDEST])
+async def test_lanes_are_stepped_over_not_walked_through(stores: SQLiteStores, sql: str) -> None:
+    steps = await plan(stores, sql)
+    assert any("(tenant_id=? AND account_id>?)" in s for s in steps), steps

@@ -198,9 +198,10 @@ async def test_the_lane_with_something_ready_and_the_longest_wait_are_known(
 ) -> None:
     assert await store.oldest_ready() is None
     for lane in ("c", "a", "b"):
-        await steps.add(f"{lane}-low", account_id=lane, priority=3)
+        tenant = "other" if lane == "b" else "default"
+        await steps.add(f"{lane}-low", account_id=lane, priority=3, tenant_id=tenant)
         clock.advance(10)
-        await steps.add(f"{lane}-high", account_id=lane, priority=1)
+        await steps.add(f"{lane}-high", account_id=lane, priority=1, tenant_id=tenant)
     start = clock.wall() - 30
     assert await store.oldest_ready() == start
     assert {lane.account_id for lane in await store.ready_lanes()} == {"a", "b", "c"}
