@@ -258,6 +258,7 @@ async def test_nobody_gets_an_empty_message(transport: SmtpTransport) -> None:
         trying = Attempt()
         delivery = await transport.send(envelope(), account(smtp.port), trying)
     assert dispositions(delivery) == [PERMANENT]
+    assert transport.connections() == {"busy": 0, "idle": 0}
     assert "." not in smtp.commands
     assert trying.calls == ["begin"]
 

@@ -21,7 +21,9 @@ from helpers import (
 )
 
 from asyncmail.builtin.smtp import SmtpTransport
-from asyncmail.model import Account, Delivery, Disposition, Priority
+from asyncmail.model import Account, Delivery, Disposition, Priority, Timeouts
+from asyncmail.smtp.connect import Connector
+from asyncmail.smtp.pool import AccountPool
 from asyncmail.testing.clock import ManualClock
 
 MakeTransport = Callable[..., Awaitable[SmtpTransport]]
@@ -107,6 +109,23 @@ async def test_those_who_wait_are_served_by_priority_then_arrival(
         await all_of(*sending)
         assert order(smtp) == ["first", "now", "high1", "high2", "low"]
         assert transport.connections() == {"busy": 0, "idle": 1}
+
+
+async def test_a_slot_given_to_one_who_leaves_goes_to_the_next(clock: ManualClock) -> None:
+    connect = Connector(Timeouts(), local_hostname="client.test", ca_file=None)
+    await connect.start()
+    async with ScriptedServer() as smtp:
+        pool = AccountPool(account(smtp.port), connect, clock, 1)
+        lease = await pool.acquire(Priority.MEDIUM, Attempt().progress)
+        leaving = asyncio.ensure_future(pool.acquire(Priority.MEDIUM, Attempt().progress))
+        await asyncio.sleep(0)
+        with lease:
+            pass
+        leaving.cancel()  # before it could look at what it was given
+        await asyncio.gather(leaving, return_exceptions=True)
+        with await asyncio.wait_for(pool.acquire(Priority.LOW, Attempt().progress), 5) as next_one:
+            assert next_one.session is lease.session
+        await pool.close(1)
 
 
 async def test_waiting_for_a_connection_is_no_silence(
