@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass
+from shutil import disk_usage
 from typing import Any, Final
 
 from asyncmail.api import ApiParts, create_api
@@ -17,7 +18,7 @@ from asyncmail.outcome import Policy
 from asyncmail.plugins.extensions import Extensions
 from asyncmail.plugins.guard import Guard
 from asyncmail.plugins.kinds import Kind
-from asyncmail.plugins.manager import PluginManager
+from asyncmail.plugins.manager import PluginManager, Status
 from asyncmail.plugins.secrets import SecretRegistry
 from asyncmail.prometheus import Gauges, MailMetrics
 from asyncmail.scheduler.accounts import AccountDirectory
@@ -172,7 +173,7 @@ def _assemble(
         max_queued=settings.storage.max_queued,
         replace=delivery.on_duplicate == "replace",
     )
-    metrics.watch(_gauges(settings, clock, store, lanes, guard, extensions))
+    metrics.watch(_gauges(settings, clock, store, lanes, guard, plugins, extensions))
     api = create_api(
         ApiParts(
             server=settings.server,
@@ -209,7 +210,10 @@ def plugin_tables(settings: Settings) -> Mapping[str, Mapping[str, Any]]:
     """``[plugins.<name>]`` as written, over what other sections say of the built-in plugins."""
     delivery, client = settings.delivery, settings.client
     tables: dict[str, dict[str, Any]] = {
-        "smtp": {"max_connections": delivery.max_connections, "timeouts": asdict(delivery.timeouts)},
+        "smtp": {
+            "max_connections": delivery.max_connections,
+            "timeouts": asdict(delivery.timeouts),
+        },
         "days": {"seconds": delivery.delivery_report_retention_seconds},
         "genropy": client.model_dump(exclude={"report_deferrals"}),
     }
@@ -236,6 +240,7 @@ def _gauges(
     store: Store,
     lanes: Lanes,
     guard: Guard,
+    plugins: PluginManager,
     extensions: Extensions,
 ) -> Gauges:
     """Where the metrics read at each scrape."""
@@ -257,16 +262,19 @@ def _gauges(
             total.update(transport.extension.connections())
         return total
 
+    def plugins_up() -> Mapping[tuple[str, str], bool]:
+        used = {(e.name, e.kind.value): not guard.is_quarantined(e) for e in extensions}
+        failed = [info.name for info in plugins.listing() if info.status is Status.FAILED]
+        return used | dict.fromkeys([(name, "plugin") for name in failed], False)
+
     return Gauges(
         pending=store.pending,
         queue_oldest_seconds=oldest,
         report_lag_seconds=lags,
         connections=connections,
         open_breakers=lambda: [s.lane.account_id for s in lanes if s.breaker.is_open],
-        plugins=lambda: {
-            (loaded.name, loaded.kind.value): not guard.is_quarantined(loaded)
-            for loaded in extensions
-        },
+        plugins=plugins_up,
         store_healthy=lambda: store.health().ok,
+        disk_free_bytes=lambda: disk_usage(settings.storage.path.parent).free,
         disk_reserve_bytes=settings.storage.min_free_bytes,
     )

@@ -12,6 +12,7 @@ import json
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from asyncmail import mime, outcome
@@ -69,6 +70,7 @@ class ClaimedAttempt:
     begun_at: float | None = None  # steady; the first bytes of the envelope
     dot_begun: bool = False
     revoked: bool = False
+    over: bool = False  # an abandoned transport may still ask
 
     @property
     def number(self) -> int:
@@ -88,7 +90,7 @@ class ClaimedAttempt:
         return self.revoked and not self.dot_begun
 
     def begin(self) -> None:
-        if self.revoked or not self.may_begin():
+        if self.over or self.revoked or not self.may_begin():
             raise self._revoke("sending is suspended or the service is stopping")
         if self.begun_at is None:
             self.begun_at = self.clock.steady()
@@ -97,11 +99,11 @@ class ClaimedAttempt:
         health = self.store.health()
         if not health.ok:
             raise self._revoke(f"its result could not be recorded: {health.reason}")
-        if self.revoked or not self.may_finish():
+        if self.over or self.revoked or not self.may_finish():
             raise self._revoke("the service is stopping")
         if self.claim.hold and not await self.store.mark_intent(self.claim):
             raise self._revoke("the claim was lost")
-        if self.revoked:
+        if self.over or self.revoked:
             raise self._revoke("the service is stopping")
         self.dot_begun = True
 
@@ -297,9 +299,13 @@ class Attempts:
             raise AttachmentError(f"{name}: {error}", permanent=False) from error
 
     def _source(self, reference: AttachmentReference) -> Loaded[AttachmentSource] | None:
-        return next(
-            (s for s in self._extensions.attachments if s.extension.handles(reference)), None
-        )
+        for source in self._extensions.attachments:
+            try:
+                if self._guard.decide(source, partial(source.extension.handles, reference)):
+                    return source
+            except (ExtensionFailed, ExtensionQuarantined) as error:
+                raise AttachmentError(f"{reference.filename}: {error}", permanent=False) from error
+        return None
 
 
 def _believed(

@@ -176,6 +176,7 @@ class Dispatcher:
         if error is None and attempt.taken_back:
             error = asyncio.CancelledError()  # whatever the transport makes of it
         decision = self._attempts.decide_failure(attempt, error) if error else future.result()
+        attempt.over = True
         if decision is None:
             self.results.put(Finished(claim, None, None))
             return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from functools import partial
+from math import isnan
 from typing import Final
 
 from asyncmail import outcome
@@ -73,9 +74,11 @@ class Sweeper:
         cutoffs: list[float] = []
         for policy in self._retention:
             try:
-                cutoff = policy.extension.cutoff(now, lane.account_id)
-            except Exception:
-                log.exception("retention '%s' failed; everything is kept", policy.name)
+                cutoff = self._guard.decide(
+                    policy, partial(policy.extension.cutoff, now, lane.account_id), expect=_moment
+                )
+            except (ExtensionFailed, ExtensionQuarantined) as error:
+                log.error("everything is kept: %s", error)
                 return None
             if cutoff is not None:
                 cutoffs.append(cutoff)
@@ -146,6 +149,12 @@ class Sweeper:
             self._policy,
             now=self._clock.wall(),
         )
+
+
+def _moment(answer: object) -> float | None:
+    if answer is None or (isinstance(answer, int | float) and not isnan(answer)):
+        return answer
+    raise TypeError(f"a time was expected, not {answer!r}")
 
 
 def _pending(claim: Claim) -> list[str]:
