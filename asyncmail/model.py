@@ -290,3 +290,42 @@ class RetiredMessage:
     error: str | None
     reported_ts: int | None
     payload: Mapping[str, Any] = field(repr=False)
+
+
+# --- events --------------------------------------------------------------------------------------
+
+
+class EventKind(StrEnum):
+    """What happened; an event follows the commit that made it so."""
+
+    ACCEPTED = "accepted"
+    SENT = "sent"
+    DEFERRED = "deferred"
+    FAILED = "failed"
+    REPORTED = "reported"
+    RETIRED = "retired"
+    ACCOUNT_BROKEN = "account_broken"
+    ACCOUNT_RECOVERED = "account_recovered"
+    SUSPENDED = "suspended"
+    ACTIVATED = "activated"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened, for observers; without content and without secrets.
+
+    ``id`` is the message's where it is about one, ``account_id`` the account's. ``sink`` names who
+    acknowledged a reported result. ``uncertain``: the attempt ended without knowing.
+    """
+
+    kind: EventKind
+    ts: float  # wall
+    tenant_id: str = DEFAULT_TENANT
+    id: str | None = None
+    account_id: str | None = None
+    priority: int | None = None
+    generation: int | None = None
+    error: str | None = None
+    uncertain: bool = False
+    sink: str | None = None
+    recipients: tuple[RecipientOutcome, ...] = ()

@@ -21,6 +21,7 @@ from asyncmail.model import (
     AttachmentReference,
     Delivery,
     Envelope,
+    Event,
     Message,
     OnUncertain,
     Report,
@@ -73,6 +74,25 @@ class Validator(Extension):
         Any other exception rejects this message alone. Not answering within a second fails the whole
         request with 503, so that the client sends it again.
         """
+
+
+class Filter(Extension):
+    """Changes the finished bytes of a message before its transport gets them (a signature, say)."""
+
+    @abstractmethod
+    async def apply(self, data: bytes, message: Message, account: Account) -> bytes:
+        """Return the bytes to send: CRLF lines of at most 998 octets, the same for the same message
+        on every attempt. An exception is a temporary failure of the attempt. Deadline: 10 seconds.
+        """
+
+
+class Observer(Extension):
+    """Is told what happened, after the commit; it can neither veto nor delay."""
+
+    @abstractmethod
+    async def notice(self, event: Event) -> None:
+        """Take note of an event. Deadline: 1 second; failures are logged and counted. Events come
+        one after the other, in the order of their commits."""
 
 
 class AttachmentSource(Extension):
