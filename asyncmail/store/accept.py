@@ -44,6 +44,12 @@ WHERE key = ? AND state = 'error'
 """  # noqa: S608 - column names of ours
 
 
+_OWED_AGAIN = """
+UPDATE messages SET result_seq = result_seq + 1, reported_ts = NULL, done_ts = NULL
+WHERE key IN (SELECT value FROM json_each(?))
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """What one caller hands in."""
@@ -116,9 +122,17 @@ async def _carry_out(tx: Transaction, plan: _Plan) -> None:
     changed = plan.again + plan.replaced
     if changed:
         await _renew(tx, changed)
-    if plan.told_again and await tx.sinks():
-        await publish.publish(tx, list(plan.told_again))
+    if plan.told_again:
+        await _tell_again(tx, list(plan.told_again))
     tx.pending += count
+
+
+async def _tell_again(tx: Transaction, keys: Sequence[int]) -> None:
+    """A client that sent an id again does not know its result: it is owed once more."""
+    sinks = await tx.sinks()
+    if sinks:
+        await tx.rows(_OWED_AGAIN, (values.keys_json(keys),))
+        await publish.publish(tx, keys, sinks)
 
 
 async def _insert(tx: Transaction, fresh: Sequence[NewMessage], numbers: Iterator[int]) -> None:

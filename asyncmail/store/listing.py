@@ -36,7 +36,7 @@ WHERE m.tenant_id = ? AND m.id = ?
 
 _REPORTS = """
 SELECT p.sink, p.acknowledged_ts, r.generation, r.result_seq, r.sent_ts, r.error_ts, r.error
-FROM reports AS p JOIN results AS r ON r.key = p.result_key
+FROM reports AS p JOIN results AS r ON r.message_key = p.message_key AND r.key = p.result_key
 WHERE p.message_key = ? ORDER BY p.result_key, p.sink
 """
 

@@ -14,7 +14,8 @@ from asyncmail.store.writer import Operation, Rank
 DROP_BATCH = 1000
 
 _PENDING = """
-SELECT r.* FROM reports AS p JOIN results AS r ON r.key = p.result_key
+SELECT r.* FROM reports AS p JOIN results AS r
+    ON r.message_key = p.message_key AND r.key = p.result_key
 WHERE p.sink = ? AND p.acknowledged_ts IS NULL AND p.not_before <= ?
     AND NOT EXISTS (
         SELECT 1 FROM reports AS older
@@ -24,21 +25,20 @@ ORDER BY p.result_key LIMIT ?
 """
 
 _OLDEST = """
-SELECT r.recorded_ts FROM reports AS p JOIN results AS r ON r.key = p.result_key
+SELECT r.recorded_ts FROM reports AS p JOIN results AS r
+    ON r.message_key = p.message_key AND r.key = p.result_key
 WHERE p.sink = ? AND p.acknowledged_ts IS NULL ORDER BY p.result_key LIMIT 1
-"""
-
-_MESSAGES_OF = """
-SELECT key, message_key FROM results WHERE key IN (SELECT value FROM json_each(?))
 """
 
 _ACKNOWLEDGE = """
 UPDATE reports SET acknowledged_ts = ?
-WHERE message_key = ? AND result_key = ? AND sink = ? AND acknowledged_ts IS NULL
+WHERE sink = ? AND acknowledged_ts IS NULL AND result_key IN (SELECT value FROM json_each(?))
+RETURNING message_key
 """
 
 _POSTPONE = """
-UPDATE reports SET not_before = ? WHERE message_key = ? AND result_key = ? AND sink = ?
+UPDATE reports SET not_before = ?
+WHERE sink = ? AND acknowledged_ts IS NULL AND result_key IN (SELECT value FROM json_each(?))
 """
 
 _NOTHING_OWED = """
@@ -135,19 +135,12 @@ def _report(row: Row) -> Report:
 
 
 async def _acknowledge(tx: Transaction, groups: Sequence[Taken]) -> list[None]:
-    messages = await _messages_of(tx, [r for group in groups for r in group.reports])
     now = int(tx.wall)
-    await tx.many(
-        _ACKNOWLEDGE,
-        [
-            (now, messages[report.key], report.key, group.sink)
-            for group in groups
-            for report in group.reports
-            if report.key in messages
-        ],
-    )
-    keys = values.keys_json(messages.values())
-    await tx.rows(_REPORTED, (now, tx.wall, now, keys))
+    messages: set[int] = set()
+    for group in groups:
+        rows = await tx.rows(_ACKNOWLEDGE, (now, group.sink, _keys(group.reports)))
+        messages.update(row["message_key"] for row in rows)
+    await tx.rows(_REPORTED, (now, tx.wall, now, values.keys_json(messages)))
     return [None for _ in groups]
 
 
@@ -157,16 +150,8 @@ acknowledge: Operation[Taken, None] = Operation(
 
 
 async def _postpone(tx: Transaction, groups: Sequence[Postponed]) -> list[None]:
-    messages = await _messages_of(tx, [r for group in groups for r in group.reports])
-    await tx.many(
-        _POSTPONE,
-        [
-            (group.until, messages[report.key], report.key, group.sink)
-            for group in groups
-            for report in group.reports
-            if report.key in messages
-        ],
-    )
+    for group in groups:
+        await tx.rows(_POSTPONE, (group.until, group.sink, _keys(group.reports)))
     return [None for _ in groups]
 
 
@@ -206,6 +191,5 @@ async def _drop(tx: Transaction, limits: Sequence[int]) -> list[int]:
 drop: Operation[int, int] = Operation("drop reports", _drop)
 
 
-async def _messages_of(tx: Transaction, reports: Sequence[Report]) -> dict[int, int]:
-    keys = values.keys_json(report.key for report in reports)
-    return {row["key"]: row["message_key"] for row in await tx.rows(_MESSAGES_OF, (keys,))}
+def _keys(reports: Sequence[Report]) -> str:
+    return values.keys_json(report.key for report in reports)

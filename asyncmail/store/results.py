@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -14,9 +13,7 @@ from asyncmail.store.writer import Operation, Rank
 
 _OWNED = """
 SELECT m.key, m.claim_token, m.generation, m.recorded, s.message_key IS NOT NULL AS settled
-FROM json_each(?) AS wanted
-JOIN messages AS m ON m.key = json_extract(wanted.value, '$[0]')
-    AND m.claim_token = json_extract(wanted.value, '$[1]')
+FROM json_each(?) AS wanted JOIN messages AS m ON m.key = wanted.value
 LEFT JOIN settled AS s ON s.message_key = m.key
 WHERE m.state = 'claimed'
 """
@@ -24,7 +21,8 @@ WHERE m.state = 'claimed'
 _RECORD = """
 UPDATE messages SET state = ?, due = ?, deferred_ts = ?, sent_ts = ?, error_ts = ?, error = ?,
     attempts = ?, uncertain = ?, rescues = ?, unexpected = ?, recorded = recorded + 1,
-    claim_token = NULL, claim_unit = 0, claim_intent = 0, updated_at = ?
+    claim_token = NULL, claim_unit = 0, claim_intent = 0, updated_at = ?,
+    result_seq = result_seq + ?, done_ts = ?
 WHERE key = ? AND claim_token = ?
 """
 
@@ -35,19 +33,20 @@ INSERT INTO attempts (message_key, number, generation, started_ts, ended_ts, out
 
 
 async def _record(tx: Transaction, groups: Sequence[Sequence[Result]]) -> list[list[bool]]:
-    wanted = json.dumps([[r.key, r.token] for group in groups for r in group])
+    wanted = values.keys_json(result.key for group in groups for result in group)
     owned = {row["key"]: row for row in await tx.rows(_OWNED, (wanted,))}
     kept: dict[int, Result] = {}
     answers = [[_take(result, owned, kept) for result in group] for group in groups]
     if not kept:
         return answers
     results = list(kept.values())
-    await tx.many(_RECORD, [_columns(tx, result) for result in results])
+    sinks = await tx.sinks()
+    await tx.many(_RECORD, [_columns(tx, result, owed=bool(sinks)) for result in results])
     await _keep_attempts(tx, results, owned)
     await _keep_settled(tx, results, owned)
-    told = [r.key for r in results if _is_final(r) or r.report]
+    told = [result.key for result in results if _is_told(result)]
     if told:
-        await publish.publish(tx, told)
+        await publish.publish(tx, told, sinks)
     units = Counter(result.lane for result in results if result.unit_used)
     if units:
         await limits.use(tx, units)
@@ -73,7 +72,12 @@ def _is_final(result: Result) -> bool:
     return result.sent_ts is not None or result.error_ts is not None
 
 
-def _columns(tx: Transaction, result: Result) -> tuple[Any, ...]:
+def _is_told(result: Result) -> bool:
+    return result.report or _is_final(result)
+
+
+def _columns(tx: Transaction, result: Result, *, owed: bool) -> tuple[Any, ...]:
+    """``owed``: a sink will have to acknowledge it; else retention counts from the result itself."""
     if result.sent_ts is not None:
         state = values.SENT
     elif result.error_ts is not None:
@@ -92,6 +96,8 @@ def _columns(tx: Transaction, result: Result) -> tuple[Any, ...]:
         result.rescues,
         result.unexpected,
         int(tx.wall),
+        int(_is_told(result)),
+        None if owed else (result.sent_ts or result.error_ts),
         result.key,
         result.token,
     )

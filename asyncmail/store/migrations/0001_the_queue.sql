@@ -91,8 +91,8 @@ CREATE TABLE attempts (
 
 -- What is told to sinks: the fields of a report as they were when the result was recorded.
 CREATE TABLE results (
-    key INTEGER PRIMARY KEY,
     message_key INTEGER NOT NULL,
+    key INTEGER NOT NULL,                   -- rises from result to result
     tenant_id TEXT NOT NULL,
     id TEXT NOT NULL,
     account_id TEXT NOT NULL,
@@ -104,10 +104,9 @@ CREATE TABLE results (
     error TEXT,
     deferred_ts INTEGER,
     tags TEXT,
-    recorded_ts REAL NOT NULL
-) STRICT;
-
-CREATE INDEX results_of_message ON results (message_key);
+    recorded_ts REAL NOT NULL,
+    PRIMARY KEY (message_key, key)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE sinks (
     name TEXT PRIMARY KEY
