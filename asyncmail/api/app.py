@@ -10,7 +10,7 @@ from pydantic.json_schema import models_json_schema
 
 from asyncmail.api.account_schemas import AccountPayload
 from asyncmail.api.accounts import accounts_router
-from asyncmail.api.auth import TokenCheck
+from asyncmail.api.auth import SCHEMES, TokenCheck
 from asyncmail.api.commands import commands_router
 from asyncmail.api.docs import docs_router
 from asyncmail.api.health import health_router, metrics_router
@@ -64,7 +64,9 @@ def _document(app: FastAPI) -> dict[str, Any]:
         _, definitions = models_json_schema(
             [(model, "validation") for model in REQUESTS], ref_template=SCHEMAS
         )
-        schemas = document.setdefault("components", {}).setdefault("schemas", {})
+        components = document.setdefault("components", {})
+        components["securitySchemes"] = SCHEMES
+        schemas = components.setdefault("schemas", {})
         schemas.update({**definitions.get("$defs", {}), **schemas})
         app.openapi_schema = document
     return app.openapi_schema

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from asyncmail.api.auth import BY_HEADER_OR_BEARER
 from asyncmail.api.parts import ApiParts
 from asyncmail.api.problems import ProblemResponse, request_id, retry_after
 from asyncmail.api.routes import READS, add_route, json
@@ -27,9 +28,13 @@ def health_router(parts: ApiParts) -> APIRouter:
             return json(Alive())
         return ProblemResponse(503, failing, request_id=request_id(request), headers=retry_after(5))
 
-    add_route(router, "GET", "/health", alive, name="get_health", reply=Alive, errors=())
-    add_route(router, "GET", "/livez", alive, name="get_livez", reply=Alive, errors=())
-    add_route(router, "GET", "/readyz", ready, name="get_readyz", reply=Alive, errors=(503,))
+    add_route(
+        router, "GET", "/health", alive, name="get_health", reply=Alive, errors=(), security=()
+    )
+    add_route(router, "GET", "/livez", alive, name="get_livez", reply=Alive, errors=(), security=())
+    add_route(
+        router, "GET", "/readyz", ready, name="get_readyz", reply=Alive, errors=(503,), security=()
+    )
     return router
 
 
@@ -51,6 +56,7 @@ def metrics_router(parts: ApiParts) -> APIRouter:
         name="get_metrics",
         errors=READS,
         content={"text/plain": {"schema": {"type": "string"}}},
+        security=BY_HEADER_OR_BEARER,
     )
     return router
 

@@ -156,6 +156,7 @@ def messages_router(parts: ApiParts) -> APIRouter:
         name="list_messages",
         reply=MessagesReply,
         errors=(*READS, 422),
+        content={NDJSON: {"schema": {"type": "string"}}},
     )
     add_route(
         router,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from fastapi import APIRouter
@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from pydantic_core import to_json
 from starlette.responses import Response
 
+from asyncmail.api.auth import BY_HEADER
 from asyncmail.api.problems import Problem
 
 WORDS = {
@@ -38,11 +39,13 @@ def add_route(
     body: type[BaseModel] | None = None,
     body_required: bool = True,
     content: dict[str, Any] | None = None,
+    security: Sequence[str] = BY_HEADER,
 ) -> None:
     """Add one operation. ``name`` is its operation id for ever.
 
     ``body`` only documents what the endpoint reads by itself; ``content`` adds media types of the
-    reply. The path works with a slash at its end, too: old clients write it that way.
+    reply; ``security`` names the ways in, one of which is enough. The path works with a slash at its
+    end, too: old clients write it that way.
     """
     problem = {"application/problem+json": {"schema": {"$ref": _ref(Problem)}}}
     responses: dict[int | str, dict[str, Any]] = {
@@ -54,6 +57,8 @@ def add_route(
     if content is not None:
         responses[200]["content"] = content
     extra: dict[str, Any] = {}
+    if security:
+        extra["security"] = [{scheme: []} for scheme in security]
     if body is not None:
         schema = {"schema": {"$ref": _ref(body)}}
         extra["requestBody"] = {
@@ -69,7 +74,7 @@ def add_route(
         responses=responses,
         response_model=None,
         response_class=Response,
-        openapi_extra=extra or None,
+        openapi_extra=extra,
     )
     if not path.endswith("}"):
         router.add_api_route(

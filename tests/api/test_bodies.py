@@ -188,6 +188,28 @@ class TestLargeBodies:
         assert reply.status_code == 413
         assert sent < 6_000_000
 
+    async def test_bodies_that_are_too_large_together_are_refused(self, api: Harness) -> None:
+        arrived = asyncio.Queue[None]()
+        go_on = asyncio.Event()
+
+        async def slow() -> AsyncIterator[bytes]:
+            yield b'{"messages":[]'
+            yield b" " * 4_500_000
+            arrived.put_nowait(None)
+            await go_on.wait()
+            yield b"}"
+
+        async with asyncio.TaskGroup() as group:
+            held = [group.create_task(api.client.post(PATH, content=slow())) for _ in range(4)]
+            for _ in held:
+                await arrived.get()
+            reply = await api.client.post(PATH, content=b'{"messages":[]' + b" " * 4_500_000)
+            assert reply.status_code == 503
+            assert reply.headers["Retry-After"] == "1"
+            go_on.set()
+        assert [task.result().status_code for task in held] == [200] * 4
+        assert (await api.client.post(PATH, content=b'{"messages":[]}')).status_code == 200
+
     async def test_a_length_that_is_no_number_is_refused(self, api: Harness) -> None:
         reply = await api.client.post(PATH, content=b"", headers={"Content-Length": "-1"})
         assert reply.status_code == 400

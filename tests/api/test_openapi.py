@@ -83,6 +83,8 @@ async def test_every_operation_has_its_schemas_errors_and_protection(api: Harnes
             assert {"400", "413", "422", "503"} <= operation["responses"].keys()
     assert {ref.rpartition("/")[2] for ref in references(found)} <= schemas.keys()
     assert "HTTPValidationError" not in schemas
+    listing = found["paths"]["/messages"]["get"]["responses"]["200"]["content"]
+    assert set(listing) == {"application/json", "application/x-ndjson"}
 
 
 async def test_messages_and_accounts_come_with_examples_that_are_taken(api: Harness) -> None:
