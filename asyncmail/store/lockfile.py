@@ -13,6 +13,8 @@ from typing import Any
 
 from asyncmail.errors import DatabaseHeld, DatabaseUnusable
 
+ENTRY_BYTES = 512
+
 
 class LockFile:
     """``<database>.lock``, held by ``flock`` until ``release``.
@@ -63,7 +65,7 @@ class LockFile:
             self._fd = None
 
     def _write(self) -> None:
-        """One short write, so that no reader sees half of it."""
+        """One write of always the same length, so that a crash never leaves half of an entry."""
         assert self._fd is not None  # noqa: S101 - only called by the holder
         entry = {
             "database": self.database_id,
@@ -71,9 +73,7 @@ class LockFile:
             "host": socket.gethostname(),
             "since": int(time.time()),
         }
-        data = (json.dumps(entry) + "\n").encode()
-        os.pwrite(self._fd, data, 0)
-        os.ftruncate(self._fd, len(data))
+        os.pwrite(self._fd, json.dumps(entry).ljust(ENTRY_BYTES - 1).encode() + b"\n", 0)
         os.fsync(self._fd)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from asyncmail.clock import Clock
-from asyncmail.errors import StoreUnavailable
+from asyncmail.errors import DatabaseUnusable, StoreUnavailable
 from asyncmail.model import Account, Report, RetiredMessage
 from asyncmail.store import (
     accept,
@@ -91,7 +91,10 @@ class SQLiteStore(Store):
             await asyncio.to_thread(
                 opening.prepare, self._path, lock, migrations.known(), init=self._init
             )
-            await self._connect(stack)
+            try:
+                await self._connect(stack)
+            except sqlite3.Error as error:
+                raise DatabaseUnusable(f"database {self._path}: {error}") from error
             self._health.opened()
             await self._writer.submit(queue.restart, None)
             self._closing = stack.pop_all()
@@ -134,6 +137,8 @@ class SQLiteStore(Store):
         health = self.health()
         if not health.ok:
             raise StoreUnavailable(health.reason, hint="nothing was kept, try again")
+        if not messages:
+            return []
         batch = accept.Batch(messages, replace)
         return await self._writer.submit(accept.add, batch, rows=len(messages))
 

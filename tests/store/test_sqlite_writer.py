@@ -235,3 +235,16 @@ async def test_closing_does_not_wait_for_ever_for_a_lock(
         await asyncio.wait_for(steps.store.close(), PATIENCE)
         with pytest.raises(StoreUnavailable):
             await recording
+
+
+async def test_a_commit_is_on_the_disk_before_it_is_answered(steps: Steps) -> None:
+    writing = steps.store._writer._engine._connection
+    full = 2  # https://www.sqlite.org/pragma.html#pragma_synchronous
+    assert [tuple(row) for row in await writing.rows("PRAGMA synchronous")] == [(full,)]
+    assert [tuple(row) for row in await writing.rows("PRAGMA journal_mode")] == [("wal",)]
+
+
+async def test_readers_cannot_write(steps: Steps) -> None:
+    for reader in (steps.store._service, steps.store._looking):
+        with pytest.raises(sqlite3.OperationalError, match="readonly"):
+            await reader.rows("DELETE FROM messages")
