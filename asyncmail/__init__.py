@@ -2,7 +2,8 @@
 
 The names here are what a plugin author imports; nothing else of the package is promised to plugins.
 The interfaces are imported when first asked for: they bring pydantic, and ``asyncmail --help`` does
-without it.
+without it. ``Event`` and ``EventKind`` are what observers get; all other values are in
+``asyncmail.model``.
 """
 
 from importlib import import_module
@@ -18,6 +19,7 @@ from asyncmail.errors import (
 )
 
 if TYPE_CHECKING:
+    from asyncmail.model import Event, EventKind
     from asyncmail.plugins.hookspecs import hookimpl
     from asyncmail.plugins.interfaces import (
         ALL,
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
         Attempt,
         Context,
         Extension,
+        Filter,
+        Observer,
         Offer,
         PluginSettings,
         Retention,
@@ -45,7 +49,11 @@ __all__ = [
     "Attempt",
     "AttemptRevoked",
     "Context",
+    "Event",
+    "EventKind",
     "Extension",
+    "Filter",
+    "Observer",
     "Offer",
     "PluginSettings",
     "Rejected",
@@ -64,5 +72,6 @@ if not TYPE_CHECKING:  # a checker that saw it would take any name for granted
     def __getattr__(name):
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        home = "hookspecs" if name == "hookimpl" else "interfaces"
-        return getattr(import_module(f"{__name__}.plugins.{home}"), name)
+        homes = {"hookimpl": "plugins.hookspecs", "Event": "model", "EventKind": "model"}
+        home = homes.get(name, "plugins.interfaces")
+        return getattr(import_module(f"{__name__}.{home}"), name)

@@ -199,10 +199,12 @@ def chosen_plugins(settings: Settings) -> Mapping[Kind, tuple[str, ...]]:
         sinks = tuple(name for name in sinks if name != "genropy")
     return {
         Kind.VALIDATOR: chosen.validators,
+        Kind.FILTER: chosen.filters,
         Kind.TRANSPORT: chosen.transports,
         Kind.SINK: sinks,
         Kind.RETENTION: chosen.retention,
         Kind.ATTACHMENT: chosen.attachments,
+        Kind.OBSERVER: chosen.observers,
     }
 
 

@@ -140,10 +140,12 @@ class PluginsSettings(Section):
     written; the plugin's own model checks them."""
 
     validators: Names = ("addresses",)
+    filters: Names = ()
     sinks: Names = ("genropy",)
     retention: Names = ("days",)
     transports: Annotated[Names, AfterValidator(not_empty)] = ("smtp",)
     attachments: Names = ("base64",)
+    observers: Names = ()
     disabled: Names = ()
     tables: Mapping[str, Mapping[str, Any]] = Field(default_factory=dict, repr=False)
 

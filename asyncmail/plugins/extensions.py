@@ -14,6 +14,8 @@ from asyncmail.plugins.guard import Guard
 from asyncmail.plugins.interfaces import (
     AttachmentSource,
     Extension,
+    Filter,
+    Observer,
     Retention,
     Sink,
     Transport,
@@ -35,12 +37,16 @@ class Extensions:
     transports: Mapping[str, Loaded[Transport]] = field(default_factory=dict)
     sinks: tuple[Loaded[Sink], ...] = ()
     retention: tuple[Loaded[Retention], ...] = ()
+    filters: tuple[Loaded[Filter], ...] = ()
     attachments: tuple[Loaded[AttachmentSource], ...] = ()
+    observers: tuple[Loaded[Observer], ...] = ()
 
     def __iter__(self) -> Iterator[Loaded[Extension]]:
-        """All of them, in the order of starting."""
+        """All of them, in the order of starting: who is told what happened comes first."""
+        yield from self.observers
         yield from self.attachments
         yield from self.transports.values()
+        yield from self.filters
         yield from self.validators
         yield from self.retention
         yield from self.sinks

@@ -26,6 +26,8 @@ from asyncmail.plugins.kinds import Kind, Loaded
 
 __all__ = [
     "ATTACHMENT_DEADLINE",
+    "FILTER_DEADLINE",
+    "OBSERVER_DEADLINE",
     "RETENTION_DEADLINE",
     "TRANSPORT_DEADLINE",
     "VALIDATOR_DEADLINE",
@@ -42,8 +44,10 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 VALIDATOR_DEADLINE = 1.0  # seconds, like all of these
+FILTER_DEADLINE = 10.0
 ATTACHMENT_DEADLINE = 60.0
 RETENTION_DEADLINE = 60.0
+OBSERVER_DEADLINE = 1.0
 TRANSPORT_DEADLINE = 660.0  # without progress; it outlasts the longest command of SMTP, the dot
 CANCEL_GRACE = 1.0  # for a cancelled call to end by itself
 
@@ -56,7 +60,9 @@ ANSWERS: Final[Mapping[Kind, tuple[type[Exception], ...]]] = {
     Kind.TRANSPORT: (AttemptRevoked,),
     Kind.SINK: (SinkUnavailable,),
     Kind.RETENTION: (),
+    Kind.FILTER: (),
     Kind.ATTACHMENT: (AttachmentError,),
+    Kind.OBSERVER: (),
 }
 
 

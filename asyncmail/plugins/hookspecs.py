@@ -12,6 +12,8 @@ import pluggy
 
 from asyncmail.plugins.interfaces import (
     AttachmentSource,
+    Filter,
+    Observer,
     Offer,
     Retention,
     Sink,
@@ -51,6 +53,18 @@ def asyncmail_retention() -> Iterable[Offer[Retention]]:
 
 
 @hookspec
+def asyncmail_filters() -> Iterable[Offer[Filter]]:
+    """Offer filters, to be named in ``[plugins] filters``."""
+    return ()
+
+
+@hookspec
 def asyncmail_attachments() -> Iterable[Offer[AttachmentSource]]:
     """Offer attachment sources, to be named in ``[plugins] attachments``."""
+    return ()
+
+
+@hookspec
+def asyncmail_observers() -> Iterable[Offer[Observer]]:
+    """Offer observers, to be named in ``[plugins] observers``."""
     return ()

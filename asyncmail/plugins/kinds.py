@@ -10,6 +10,8 @@ from typing import Final, Generic, TypeVar
 from asyncmail.plugins.interfaces import (
     AttachmentSource,
     Extension,
+    Filter,
+    Observer,
     Retention,
     Sink,
     Transport,
@@ -24,7 +26,9 @@ class Kind(StrEnum):
     TRANSPORT = "transport"
     SINK = "sink"
     RETENTION = "retention"
+    FILTER = "filter"
     ATTACHMENT = "attachment"
+    OBSERVER = "observer"
 
     @property
     def setting(self) -> str:
@@ -41,7 +45,9 @@ BASES: Final[Mapping[Kind, type[Extension]]] = {
     Kind.TRANSPORT: Transport,
     Kind.SINK: Sink,
     Kind.RETENTION: Retention,
+    Kind.FILTER: Filter,
     Kind.ATTACHMENT: AttachmentSource,
+    Kind.OBSERVER: Observer,
 }
 
 ExtensionT_co = TypeVar("ExtensionT_co", bound=Extension, covariant=True)

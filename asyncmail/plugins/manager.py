@@ -121,7 +121,9 @@ class PluginManager:
             transports={loaded.name: loaded for loaded in builder.all(Kind.TRANSPORT)},
             sinks=builder.all(Kind.SINK),
             retention=builder.all(Kind.RETENTION),
+            filters=builder.all(Kind.FILTER),
             attachments=builder.all(Kind.ATTACHMENT),
+            observers=builder.all(Kind.OBSERVER),
         )
 
     # --- names ---

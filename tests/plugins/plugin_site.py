@@ -46,6 +46,54 @@ def asyncmail_validators():
     return [Offer("nod", lambda settings, context: Nod())]
 """
 
+EVERY_KIND = """
+class Stamp(Filter):
+    async def apply(self, data, message, account):
+        return data
+
+class Forever(Retention):
+    def cutoff(self, now, account_id):
+        return None
+
+class Nowhere(AttachmentSource):
+    def handles(self, reference):
+        return False
+    async def fetch(self, reference, message):
+        raise NotImplementedError
+
+class Watcher(Observer):
+    async def notice(self, event):
+        assert isinstance(event, Event) and event.kind in EventKind
+
+@hookimpl
+def asyncmail_validators():
+    return [Offer("a-validator", lambda settings, context: Nod())]
+
+@hookimpl
+def asyncmail_filters():
+    return [Offer("a-filter", lambda settings, context: Stamp())]
+
+@hookimpl
+def asyncmail_transports():
+    return [Offer("a-transport", lambda settings, context: Post())]
+
+@hookimpl
+def asyncmail_sinks():
+    return [Offer("a-sink", lambda settings, context: Ear())]
+
+@hookimpl
+def asyncmail_retention():
+    return [Offer("a-retention", lambda settings, context: Forever())]
+
+@hookimpl
+def asyncmail_attachments():
+    return [Offer("a-attachment", lambda settings, context: Nowhere())]
+
+@hookimpl
+def asyncmail_observers():
+    return [Offer("a-observer", lambda settings, context: Watcher())]
+"""
+
 
 class Site:
     """A folder on the import path, to install packages in."""

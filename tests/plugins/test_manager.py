@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 import pytest
-from plugin_site import NOD, Site, use
+from plugin_site import EVERY_KIND, NOD, Site, use
 
 from asyncmail.errors import ConfigurationError, PluginError
 from asyncmail.plugins.manager import Kind, PluginInfo, PluginManager, Status
@@ -25,6 +25,18 @@ def test_a_plugin_from_a_package_is_listed_with_all_that_it_offers(site: Site) -
     assert info(site.manager(), "nodding") == PluginInfo(
         "nodding", "nodding", "1.2", Status.LOADED, {"validator": ("nod",)}
     )
+
+
+def test_every_kind_comes_through_the_same_door(site: Site) -> None:
+    site.install("every-kind", EVERY_KIND)
+    offered = {str(kind): (f"a-{kind}",) for kind in Kind}
+    manager = site.manager()
+    assert info(manager, "every-kind").kinds == offered
+    chosen = {kind: (f"a-{kind}",) for kind in Kind}
+    extensions = manager.build(chosen, {}, ManualClock())
+    assert sorted(str(loaded.kind) for loaded in extensions) == sorted(offered)
+    assert [loaded.name for loaded in extensions.filters] == ["a-filter"]
+    assert [loaded.name for loaded in extensions.observers] == ["a-observer"]
 
 
 @pytest.mark.parametrize(
