@@ -26,6 +26,7 @@ from asyncmail.scheduler.attempt import Attempts
 from asyncmail.scheduler.breaker import Breaker
 from asyncmail.scheduler.budget import ByteBudget
 from asyncmail.scheduler.dispatch import Dispatcher
+from asyncmail.scheduler.fetching import Fetcher
 from asyncmail.scheduler.lanes import Lanes, Slots
 from asyncmail.scheduler.loop import Scheduler
 from asyncmail.scheduler.report import Reporter
@@ -127,7 +128,7 @@ def _assemble(
     attempts = Attempts(
         store,
         extensions,
-        guard,
+        Fetcher(store, extensions.attachments, guard),
         clock,
         policy,
         budget=ByteBudget(delivery.max_inflight_bytes),

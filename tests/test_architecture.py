@@ -26,7 +26,7 @@ ALLOWED: dict[str, set[str]] = {
     "store": {"model", "clock", "errors"},
     "plugins": {"model", "clock", "errors", "secrets"},
     "mime": {"model", "errors", "clock"},
-    "smtp": {"model", "errors", "clock", "outcome", "plugins.interfaces"},
+    "smtp": {"model", "errors", "clock", "mime", "outcome", "plugins.interfaces"},
     "config": {"model", "errors", "plugins.interfaces"},
     "prometheus": {"model", "errors", "plugins.interfaces"},
     "scheduler": {

@@ -7,12 +7,10 @@ a revoked attempt leaves without one.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Final
 
 from asyncmail import mime, outcome
@@ -21,7 +19,6 @@ from asyncmail.errors import AttachmentError, AttemptRevoked, BuildError, Reject
 from asyncmail.model import (
     Account,
     Attachment,
-    AttachmentReference,
     Delivery,
     Disposition,
     Envelope,
@@ -31,17 +28,17 @@ from asyncmail.model import (
 from asyncmail.outcome import Decision, History, Policy
 from asyncmail.payload import message_from_payload
 from asyncmail.plugins.guard import (
-    ATTACHMENT_DEADLINE,
     TRANSPORT_DEADLINE,
     ExtensionFailed,
     ExtensionQuarantined,
     ExtensionTimeout,
-    Guard,
     GuardedTask,
 )
-from asyncmail.plugins.interfaces import AttachmentSource, Transport
+from asyncmail.plugins.interfaces import Transport
 from asyncmail.plugins.manager import Extensions, Loaded
 from asyncmail.scheduler.budget import ByteBudget
+from asyncmail.scheduler.fetching import Fetcher, is_external
+from asyncmail.scheduler.filters import filtered
 from asyncmail.store.base import Claim, Store
 
 log: Final = logging.getLogger("asyncmail.dispatch")
@@ -123,7 +120,7 @@ class Attempts:
         self,
         store: Store,
         extensions: Extensions,
-        guard: Guard,
+        fetcher: Fetcher,
         clock: Clock,
         policy: Policy,
         *,
@@ -132,7 +129,7 @@ class Attempts:
     ) -> None:
         self._store = store
         self._extensions = extensions
-        self._guard = guard
+        self._fetcher = fetcher
         self._clock = clock
         self._policy = policy
         self._budget = budget
@@ -187,9 +184,14 @@ class Attempts:
         if isinstance(error, asyncio.CancelledError | StoreError):
             return None
         if isinstance(error, ExtensionTimeout):
-            return self.decide(
-                attempt, Delivery.of_all(self._in_hand(attempt), Disposition.TEMPORARY, str(error))
+            begun = attempt.begun_at is not None
+            temporary = Delivery.of_all(
+                self._in_hand(attempt),
+                Disposition.TEMPORARY,
+                str(error),
+                transaction_begun=begun,
             )
+            return self.decide(attempt, temporary)
         if isinstance(error, Rejected):
             # Accepted by an earlier release with other rules: its client must learn it.
             return self.decide(attempt, local(attempt.pending, str(error)))
@@ -215,12 +217,22 @@ class Attempts:
         need = self._max_message_bytes if any(map(is_external, message.attachments)) else 0
         async with self._budget.hold(need) as hold:
             try:
-                attachments = await self._fetch(claim, message)
+                attachments = await self._fetcher.fetch(claim, message)
                 data = await self._build(claim, message, attachments)
+                data = await filtered(
+                    self._extensions.filters,
+                    task,
+                    data,
+                    message,
+                    account,
+                    max_bytes=self._max_message_bytes,
+                )
             except AttachmentError as error:
                 return local(pending, str(error), permanent=error.permanent)
             except BuildError as error:
                 return local(pending, str(error))
+            except (ExtensionFailed, ExtensionQuarantined) as error:
+                return local(pending, str(error), permanent=False)
             hold.shrink(len(data))
             del attachments
             return await self._send(task, message, data, transport, account, attempt)
@@ -263,50 +275,6 @@ class Attempts:
             )
         return data
 
-    async def _fetch(self, claim: Claim, message: Message) -> list[Attachment]:
-        """All attachments at once; the content seen first is the content for good."""
-        if not message.attachments:
-            return []
-        fetched = await _all_or_first_error(
-            [self._fetch_one(reference, message) for reference in message.attachments]
-        )
-        digests = {
-            reference.storage_path: hashlib.sha256(attachment.content).hexdigest()
-            for reference, attachment in zip(message.attachments, fetched, strict=True)
-            if is_external(reference)
-        }
-        for path, digest in digests.items():
-            if claim.digests.get(path, digest) != digest:
-                raise AttachmentError(f"{path}: attachment changed", permanent=True)
-        new = digests.keys() - claim.digests.keys()
-        if new and not await self._store.keep_digests(claim, digests):
-            raise AttemptRevoked(f"message '{claim.id}': the claim was lost")
-        return fetched
-
-    async def _fetch_one(self, reference: AttachmentReference, message: Message) -> Attachment:
-        name = reference.filename
-        source = self._source(reference)
-        if source is None:
-            raise AttachmentError(f"{name}: no source is configured for it", permanent=True)
-        try:
-            return await self._guard.call(
-                source,
-                lambda: source.extension.fetch(reference, message),
-                deadline=ATTACHMENT_DEADLINE,
-                expect=_attachment,
-            )
-        except (ExtensionFailed, ExtensionTimeout, ExtensionQuarantined) as error:
-            raise AttachmentError(f"{name}: {error}", permanent=False) from error
-
-    def _source(self, reference: AttachmentReference) -> Loaded[AttachmentSource] | None:
-        for source in self._extensions.attachments:
-            try:
-                if self._guard.decide(source, partial(source.extension.handles, reference)):
-                    return source
-            except (ExtensionFailed, ExtensionQuarantined) as error:
-                raise AttachmentError(f"{reference.filename}: {error}", permanent=False) from error
-        return None
-
 
 def _believed(
     transport: Loaded[Transport],
@@ -326,27 +294,6 @@ def _believed(
 
 def _named(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
-
-
-def _attachment(answer: object) -> Attachment:
-    if not isinstance(answer, Attachment):
-        raise TypeError(f"an Attachment was expected, not {type(answer).__name__}")
-    return answer
-
-
-async def _all_or_first_error(work: Sequence[Awaitable[Attachment]]) -> list[Attachment]:
-    """Like gather, but nothing is left running behind an error."""
-    tasks = [asyncio.ensure_future(w) for w in work]
-    try:
-        return list(await asyncio.gather(*tasks))
-    finally:
-        for task in tasks:
-            task.cancel()
-
-
-def is_external(reference: AttachmentReference) -> bool:
-    """Whether the content is elsewhere than in the stored payload."""
-    return not reference.storage_path.startswith("base64:")
 
 
 def load(claim: Claim) -> Message:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
+from asyncmail.mime.lines import content_refusal
 from asyncmail.model import Envelope
 from asyncmail.outcome import clean
 
-MAX_LINE = 998  # RFC 5322 2.1.1, without the line end
 DOT = b".\r\n"
 
 # A mailbox of RFC 5321 4.1.2, wide enough for RFC 6531: nothing that could end the path or the line.
@@ -26,20 +26,6 @@ def refusal(envelope: Envelope) -> str | None:
     if envelope.sender and not is_mailbox(envelope.sender):
         return f"the sender is no mailbox: {clean(envelope.sender)}"
     return content_refusal(envelope.data)
-
-
-def content_refusal(data: bytes) -> str | None:
-    """Only CRLF ends a line (anything else lets a server see other messages), none is too long."""
-    ends = data.count(b"\r\n")
-    if data.count(b"\n") != ends or data.count(b"\r") != ends:
-        return "the message contains a bare CR or LF"
-    start, size = 0, len(data)
-    while size - start > MAX_LINE:
-        end = data.rfind(b"\n", start, start + MAX_LINE + 2)
-        if end < 0:
-            return f"the message contains a line of more than {MAX_LINE} octets"
-        start = end + 1
-    return None
 
 
 def dotted(data: bytes) -> bytes:

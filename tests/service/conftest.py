@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 from service_harness import Running, Start
+from service_plugins import Install, installing
 
 from asyncmail.testing import FaultSMTP, ManualClock, ReportReceiver
 
@@ -40,3 +41,9 @@ async def app(start: Start) -> AsyncIterator[Running]:
     async with start() as running:
         await running.account()
         yield running
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
+    with installing(tmp_path / "site", monkeypatch) as install:
+        yield install

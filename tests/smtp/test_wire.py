@@ -7,6 +7,7 @@ from helpers import envelope
 from hypothesis import given
 from hypothesis import strategies as st
 
+from asyncmail.mime.lines import content_refusal
 from asyncmail.smtp import wire
 
 LINES = st.lists(st.sampled_from([b"", b".", b"..", b".x", b"x.", b"x", b"\r.", b"."]), max_size=8)
@@ -30,7 +31,7 @@ def test_dots_survive_at_every_position(lines: list[bytes]) -> None:
 def test_a_dot_at_each_place_of_a_text_survives(position: int) -> None:
     text = b"a\r\nb\r\n"
     data = text[:position] + b"." + text[position:]
-    if wire.content_refusal(data):
+    if content_refusal(data):
         return  # the dot has come between CR and LF
     assert undo(wire.dotted(data)) in (data, data + b"\r\n")
 
@@ -54,7 +55,7 @@ def test_a_missing_last_line_end_is_added() -> None:
     ],
 )
 def test_bare_cr_or_lf_is_refused(data: bytes) -> None:
-    assert "bare CR or LF" in (wire.content_refusal(data) or "")
+    assert "bare CR or LF" in (content_refusal(data) or "")
 
 
 def test_a_line_of_998_octets_is_the_longest() -> None:
@@ -63,8 +64,8 @@ def test_a_line_of_998_octets_is_the_longest() -> None:
         for after in (b"", b"\r\n", short * 30):
             good = before + b"y" * 998 + (b"\r\n" + after if after else b"")
             bad = before + b"y" * 999 + (b"\r\n" + after if after else b"")
-            assert wire.content_refusal(good) is None
-            assert "998" in (wire.content_refusal(bad) or "")
+            assert content_refusal(good) is None
+            assert "998" in (content_refusal(bad) or "")
 
 
 @pytest.mark.parametrize(
