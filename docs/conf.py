@@ -7,7 +7,7 @@ from pathlib import Path
 
 project = "asyncmail"
 author = "The asyncmail authors"
-copyright = f"2026, {author}"  # noqa: A001 - Sphinx reads this name
+copyright = f"2026, {author}"
 _init = Path(__file__).parent.parent / "asyncmail" / "__init__.py"
 release = version = re.findall(r'__version__ = "(.+)"', _init.read_text("utf-8"))[0]
 
