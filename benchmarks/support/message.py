@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from asyncmail import mime
-from asyncmail.model import DEFAULT_TENANT
+from asyncmail.model import DEFAULT_TENANT, Message
 from asyncmail.payload import message_from_payload
 
 ACCOUNT = "bench"
@@ -30,19 +30,17 @@ def payload(message_id: str, recipient: str, **more: Any) -> dict[str, Any]:
     }
 
 
-def built() -> bytes:
-    """The same message as it goes over the wire."""
-    now = time.time()
+def understood() -> Message:
+    """The same message as the service understands it."""
     ready = {"message_id": "<4711@example.com>", **payload("4711", "reader@example.net")}
-    message = message_from_payload(
-        ready, tenant_id=DEFAULT_TENANT, account_id=ACCOUNT, priority=2, created_ts=now
+    return message_from_payload(
+        ready, tenant_id=DEFAULT_TENANT, account_id=ACCOUNT, priority=2, created_ts=time.time()
     )
-    return mime.build(message, [])
 
 
 def write_files(folder: Path) -> tuple[Path, Path]:
     """The built message as two files: with CRLF, and with LF as ``smtp-source -F`` wants it."""
-    data = built()
+    data = mime.build(understood(), [])
     wire, lines = folder / "message.eml", folder / "message.txt"
     wire.write_bytes(data)
     lines.write_bytes(data.replace(b"\r\n", b"\n"))
