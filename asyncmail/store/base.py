@@ -176,8 +176,8 @@ class Store(ABC):
         any active sink: final) before that time (wall); by key, greater than ``after_key``."""
 
     @abstractmethod
-    async def retire(self, keys: Sequence[int], before: float) -> int:
-        """Delete those of these messages that ``retirable`` would still give; how many went."""
+    async def retire(self, keys: Sequence[int], before: float) -> list[int]:
+        """Delete those of these messages that ``retirable`` would still give; which ones went."""
 
     @abstractmethod
     async def lanes(self) -> frozenset[Lane]:

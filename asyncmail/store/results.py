@@ -12,7 +12,7 @@ from asyncmail.store.connection import Row, Transaction
 from asyncmail.store.writer import Operation, Rank
 
 _OWNED = """
-SELECT m.key, m.claim_token, m.generation, m.recorded, s.message_key IS NOT NULL AS settled
+SELECT m.key, m.claim_token, m.claim_unit, m.generation, m.recorded, s.message_key IS NOT NULL AS settled
 FROM json_each(?) AS wanted JOIN messages AS m ON m.key = wanted.value
 LEFT JOIN settled AS s ON s.message_key = m.key
 WHERE m.state = 'claimed'
@@ -47,7 +47,8 @@ async def _record(tx: Transaction, groups: Sequence[Sequence[Result]]) -> list[l
     told = [result.key for result in results if _is_told(result)]
     if told:
         await publish.publish(tx, told, sinks)
-    units = Counter(result.lane for result in results if result.unit_used)
+    # A rescued claim holds no unit any more: it was counted when it was rescued.
+    units = Counter(r.lane for r in results if r.unit_used and owned[r.key]["claim_unit"])
     if units:
         await limits.use(tx, units)
     tx.pending -= sum(_is_final(result) for result in results)

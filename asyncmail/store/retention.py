@@ -98,16 +98,17 @@ async def retirable(
     ]
 
 
-async def _retire(tx: Transaction, retirements: Sequence[Retirement]) -> list[int]:
-    counts: list[int] = []
+async def _retire(tx: Transaction, retirements: Sequence[Retirement]) -> list[list[int]]:
+    answers: list[list[int]] = []
     for one in retirements:
-        gone = await tx.rows(_RETIRE, (values.keys_json(one.keys), one.before))
-        await _delete_parts(tx, [row["key"] for row in gone])
-        counts.append(len(gone))
-    return counts
+        rows = await tx.rows(_RETIRE, (values.keys_json(one.keys), one.before))
+        gone = [row["key"] for row in rows]
+        await _delete_parts(tx, gone)
+        answers.append(gone)
+    return answers
 
 
-retire: Operation[Retirement, int] = Operation("retire", _retire)
+retire: Operation[Retirement, list[int]] = Operation("retire", _retire)
 
 
 async def _remove(tx: Transaction, removals: Sequence[Removals]) -> list[list[Removal]]:

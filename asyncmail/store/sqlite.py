@@ -226,11 +226,12 @@ class SQLiteStore(Store):
     ) -> list[tuple[int, RetiredMessage]]:
         return await self._read(retention.retirable(self._looking, lane, before, limit, after_key))
 
-    async def retire(self, keys: Sequence[int], before: float) -> int:
-        gone = 0
+    async def retire(self, keys: Sequence[int], before: float) -> list[int]:
+        gone: list[int] = []
         for start in range(0, len(keys), retention.BATCH):
             batch = retention.Retirement(keys[start : start + retention.BATCH], before)
-            gone += await self._writer.submit(retention.retire, batch, rows=len(batch.keys))
+            went = await self._writer.submit(retention.retire, batch, rows=len(batch.keys))
+            gone.extend(went)
         return gone
 
     async def lanes(self) -> frozenset[Lane]:

@@ -207,6 +207,9 @@ async def test_a_database_file_that_is_taken_away_is_noticed(
     stores.path.rename(stores.path.with_name("elsewhere.db"))
     clock.advance(1)
     assert str(stores.path) in steps.store.health().reason
+    stores.path.write_bytes(b"another")
+    clock.advance(1)
+    assert "replaced" in steps.store.health().reason
 
 
 async def test_closing_finishes_what_was_handed_in(

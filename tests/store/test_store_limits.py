@@ -37,6 +37,30 @@ async def test_claims_over_the_limit_hold_no_unit_and_say_when_there_will_be_one
     assert len(within(await steps.claim())) == 1
 
 
+async def test_the_oldest_part_of_a_window_counts_whole(steps: Steps, clock: ManualClock) -> None:
+    await steps.account(per_minute=1)
+    clock.advance(0.9)
+    await steps.send("m1")
+    await steps.add("m2")
+    clock.advance(59.5)
+    assert within(claims := await steps.claim()) == []
+    await steps.store.release(claims)
+    clock.advance(0.6)
+    assert len(within(await steps.claim())) == 1
+
+
+async def test_a_rescued_claim_counts_once(
+    steps: Steps, stores: SQLiteStores, clock: ManualClock
+) -> None:
+    await steps.account(per_minute=2)
+    await steps.add("m1", "m2")
+    await steps.claim(1)
+    after = Steps(await stores.open_after_kill(), clock)
+    rescued = await after.store.rescue()
+    assert await after.store.record([after.failed(c) for c in rescued]) == [True]
+    assert len(within(await after.claim())) == 1
+
+
 async def test_claims_in_flight_count(steps: Steps) -> None:
     await steps.account(per_hour=3)
     await steps.add("m1", "m2", "m3", "m4")

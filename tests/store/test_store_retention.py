@@ -34,8 +34,8 @@ async def test_only_final_acknowledged_and_old_messages_go(
     await steps.claim()
     await steps.add("ready")
     assert await retirable(store, before) == ["old"]
-    assert await store.retire(await all_keys(steps), before) == 1
-    assert await store.retire(await all_keys(steps), FAR) == 1
+    assert len(await store.retire(await all_keys(steps), before)) == 1
+    assert len(await store.retire(await all_keys(steps), FAR)) == 1
     left = ["unreported", "scheduled", "claimed", "ready"]
     assert ids(await steps.listed()) == left
     assert store.pending() == 3
@@ -49,7 +49,7 @@ async def test_a_result_newer_than_the_acknowledgement_keeps_the_message(
     await steps.report()
     [(key, _)] = await store.retirable(SHOP, FAR, limit=1)
     await steps.add("m1")
-    assert await store.retire([key], FAR) == 0
+    assert await store.retire([key], FAR) == []
     assert ids(await steps.listed()) == ["m1"]
 
 
@@ -91,7 +91,7 @@ async def test_retirable_pages_by_key(steps: Steps, store: Store) -> None:
 
 async def test_a_forgotten_id_is_a_new_message(steps: Steps, store: Store) -> None:
     await steps.fail("m1")
-    assert await store.retire(await all_keys(steps), FAR) == 1
+    assert len(await store.retire(await all_keys(steps), FAR)) == 1
     assert await store.history("default", "m1") is None
     assert await steps.add("m1") == [Addition.STORED]
     [claim] = await steps.claim()
