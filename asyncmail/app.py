@@ -26,9 +26,11 @@ from asyncmail.scheduler.attempt import Attempts
 from asyncmail.scheduler.breaker import Breaker
 from asyncmail.scheduler.budget import ByteBudget
 from asyncmail.scheduler.dispatch import Dispatcher
+from asyncmail.scheduler.events import EventStream
 from asyncmail.scheduler.fetching import Fetcher
 from asyncmail.scheduler.lanes import Lanes, Slots
 from asyncmail.scheduler.loop import Scheduler
+from asyncmail.scheduler.observers import ObserverLane
 from asyncmail.scheduler.report import Reporter
 from asyncmail.scheduler.sweep import Sweeper
 from asyncmail.store.base import Store
@@ -125,6 +127,8 @@ def _assemble(
     accounts = AccountDirectory(
         store, on_uncertain=delivery.on_uncertain, on_secret=secrets.register
     )
+    observers = [ObserverLane(one, guard, clock, metrics) for one in extensions.observers]
+    events = EventStream(clock, observers, mask=secrets.mask)
     attempts = Attempts(
         store,
         extensions,
@@ -142,12 +146,13 @@ def _assemble(
         guard,
         clock,
         metrics,
+        events,
         max_inflight_bytes=delivery.max_inflight_bytes,
         report_deferrals=settings.client.report_deferrals,
     )
-    sweeper = Sweeper(store, extensions.retention, guard, clock, dispatcher, lanes, policy)
+    sweeper = Sweeper(store, extensions.retention, guard, clock, dispatcher, lanes, policy, events)
     reporters = [
-        Reporter(store, sink, guard, clock, metrics, test_mode=delivery.test_mode)
+        Reporter(store, sink, guard, clock, metrics, events, test_mode=delivery.test_mode)
         for sink in extensions.sinks
     ]
     scheduler = Scheduler(
@@ -159,6 +164,7 @@ def _assemble(
         lanes,
         clock,
         metrics,
+        events,
         test_mode=delivery.test_mode,
         longest_sleep=delivery.send_interval_seconds,
     )
@@ -168,6 +174,7 @@ def _assemble(
         scheduler,
         guard,
         clock,
+        events,
         validators=extensions.validators,
         default_priority=delivery.default_priority,
         max_message_bytes=delivery.max_message_bytes,

@@ -33,6 +33,7 @@ from asyncmail.plugins.guard import (
 )
 from asyncmail.plugins.interfaces import Validator
 from asyncmail.plugins.kinds import Loaded
+from asyncmail.scheduler.events import EventStream
 from asyncmail.store.base import Addition, Lane, NewMessage, Store
 
 log: Final = logging.getLogger("asyncmail.intake")
@@ -121,6 +122,7 @@ class Intake:
         scheduler: Wakeable,
         guard: Guard,
         clock: Clock,
+        events: EventStream,
         *,
         validators: Sequence[Loaded[Validator]] = (),
         default_priority: int = Priority.MEDIUM,
@@ -134,6 +136,7 @@ class Intake:
         self._scheduler = scheduler
         self._guard = guard
         self._clock = clock
+        self._events = events
         self._validators = tuple(validators)
         self._default_priority = default_priority
         self._max_message_bytes = max_message_bytes
@@ -315,18 +318,19 @@ class Intake:
             [candidate.new for candidate in candidates.values()], replace=self._replace
         )
         lanes: set[Lane] = set()
-        queued = 0
+        taken: list[NewMessage] = []
         for (index, candidate), addition in zip(candidates.items(), additions, strict=True):
             if addition in (Addition.STORED, Addition.REPLACED):
-                queued += 1
+                taken.append(candidate.new)
                 lanes.add(Lane(candidate.new.tenant_id, candidate.new.account_id))
             else:
                 reasons[index] = f"duplicate id: already {addition.value}"
         if lanes:
+            self._events.accepted(taken)
             self._scheduler.wake(lanes)
         if Addition.SENT in additions:
             self._scheduler.results_committed()  # it is reported once more
-        return queued
+        return len(taken)
 
 
 def _checked_id(id: str | None, seen: set[str]) -> str:

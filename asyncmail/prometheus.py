@@ -133,6 +133,7 @@ class MailMetrics:
         self._waits = {int(priority): _Histogram(_LONG) for priority in Priority}
         self._responses = dict.fromkeys(_CLASSES, 0)
         self._plugin_errors: dict[tuple[str, str], int] = {}
+        self._observer_dropped: dict[str, int] = {}
         self._build = (version("asyncmail"), platform.python_version())
         self.registry.register(self)
         ProcessCollector(registry=self.registry)
@@ -169,6 +170,10 @@ class MailMetrics:
     def plugin_error(self, plugin: str, kind: str) -> None:
         """An extension failed, answered nonsense or not in time."""
         self._plugin_errors[plugin, kind] = self._plugin_errors.get((plugin, kind), 0) + 1
+
+    def observer_dropped(self, observer: str, count: int) -> None:
+        """Events that an observer will not see: too many waited for it. 0 makes the series exist."""
+        self._observer_dropped[observer] = self._observer_dropped.get(observer, 0) + count
 
     # --- what there is to measure ---
 
@@ -310,6 +315,14 @@ class MailMetrics:
         for names, count in {**dict.fromkeys(plugins, 0), **self._plugin_errors}.items():
             errors.add_metric(names, count)
         yield errors
+        dropped = CounterMetricFamily(
+            "asyncmail_observer_dropped",
+            "Events that an observer did not get because too many waited for it.",
+            labels=["observer"],
+        )
+        for observer, count in dict(self._observer_dropped).items():
+            dropped.add_metric([observer], count)
+        yield dropped
 
     def _collect_store(self) -> Iterator[Metric]:
         now = self._readings

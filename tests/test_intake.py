@@ -20,6 +20,7 @@ from asyncmail.plugins.guard import Guard
 from asyncmail.plugins.interfaces import Validator
 from asyncmail.plugins.kinds import Kind, Loaded
 from asyncmail.scheduler.accounts import AccountDirectory
+from asyncmail.scheduler.events import EventStream
 from asyncmail.store.base import Filter, Lane, Pick, Result
 from asyncmail.store.keys import KeyRing
 from asyncmail.store.sqlite import SQLiteStore
@@ -78,6 +79,7 @@ class Desk:
             self.bell,
             guard,
             self.clock,
+            EventStream(self.clock),
             validators=validators,
             random=Random(1),
             **settings,

@@ -21,6 +21,7 @@ from asyncmail.plugins.guard import Guard, GuardedTask
 from asyncmail.prometheus import MailMetrics
 from asyncmail.scheduler.accounts import AccountDirectory
 from asyncmail.scheduler.attempt import Attempts, ClaimedAttempt, history_of, recipients_of
+from asyncmail.scheduler.events import EventStream
 from asyncmail.scheduler.lanes import Lanes
 from asyncmail.scheduler.results import Finished, Results, result_of
 from asyncmail.store.base import Claim, Claims, Lane, Pick, Store
@@ -61,6 +62,7 @@ class Dispatcher:
         guard: Guard,
         clock: Clock,
         metrics: MailMetrics,
+        events: EventStream,
         *,
         max_inflight_bytes: int,
         report_deferrals: bool,
@@ -72,6 +74,7 @@ class Dispatcher:
         self._guard = guard
         self._clock = clock
         self._metrics = metrics
+        self._events = events
         self._max_inflight_bytes = max_inflight_bytes
         self._report_deferrals = report_deferrals
         self.on_committed: Callable[[], None] = _nobody
@@ -218,8 +221,13 @@ class Dispatcher:
         state = self._lanes.state(claim.lane)
         seconds = now - attempt.begun_at if attempt.begun_at is not None else 0.0
         if delivery.account_problem:
-            state.breaker.fail(now, decision.error or "account problem", delivery.retry_after)
+            problem = decision.error or "account problem"
+            if not state.breaker.is_open:
+                self._events.account_broken(claim.lane, problem)
+            state.breaker.fail(now, problem, delivery.retry_after)
         elif delivery.transaction_begun:
+            if state.breaker.is_open:
+                self._events.account_recovered(claim.lane)
             state.breaker.close()
             state.observe(seconds)
         self._metrics.delivery(claim.lane.account_id, delivery, seconds)
@@ -234,6 +242,7 @@ class Dispatcher:
                 self._lanes.hint([claim.lane])
             if decision is not None and held:
                 self._count(claim, decision)
+        self._events.recorded(group)
         self.on_committed()
 
     def _count(self, claim: Claim, decision: Decision) -> None:

@@ -15,6 +15,7 @@ from asyncmail.prometheus import MailMetrics
 from asyncmail.scheduler.accounts import AccountDirectory
 from asyncmail.scheduler.attempt import history_of, recipients_of
 from asyncmail.scheduler.dispatch import Dispatcher
+from asyncmail.scheduler.events import EventStream
 from asyncmail.scheduler.lanes import Lanes
 from asyncmail.scheduler.report import Reporter
 from asyncmail.scheduler.sweep import Sweeper
@@ -47,6 +48,7 @@ class Scheduler:
         lanes: Lanes,
         clock: Clock,
         metrics: MailMetrics,
+        events: EventStream,
         *,
         test_mode: bool,
         longest_sleep: float,
@@ -59,6 +61,7 @@ class Scheduler:
         self._lanes = lanes
         self._clock = clock
         self._metrics = metrics
+        self._events = events
         dispatcher.on_committed = self.results_committed
         self._test_mode = test_mode
         self._longest_sleep = longest_sleep
@@ -78,6 +81,7 @@ class Scheduler:
         for lane in self._accounts.lanes():
             self._lanes.state(lane).account = self._accounts.get(lane)
         self._count_accounts()
+        self._events.start()
         self._set_active(await self._store.is_active())
         self._spawn(self._dispatcher.results.run(), "results")
         await self._rescue()
@@ -100,6 +104,7 @@ class Scheduler:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._events.stop()
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         self._tasks.append(asyncio.create_task(work, name=name))
@@ -149,11 +154,13 @@ class Scheduler:
         """Stop sending, durably; returns when nothing that has not begun is held any more."""
         self._set_active(False)
         await self._store.set_active(False)
+        self._events.switched(active=False)
         await self._dispatcher.take_back()
 
     async def activate(self) -> None:
         """Go on sending, durably."""
         await self._store.set_active(True)
+        self._events.switched(active=True)
         self._set_active(True)
         self._look = True
         self._woken.set()
@@ -163,6 +170,8 @@ class Scheduler:
         account = await self._accounts.refresh(lane)
         state = self._lanes.state(lane)
         state.account = account
+        if state.breaker.is_open and account is not None:
+            self._events.account_recovered(lane)
         state.breaker.close()
         state.limited_until = None
         self._count_accounts()

@@ -20,6 +20,7 @@ from asyncmail.plugins.guard import Guard
 from asyncmail.plugins.interfaces import ALL, Ack, Sink
 from asyncmail.plugins.kinds import Loaded
 from asyncmail.prometheus import MailMetrics
+from asyncmail.scheduler.events import EventStream
 from asyncmail.scheduler.sift import Sifter
 from asyncmail.store.base import Store
 
@@ -49,6 +50,7 @@ class Reporter:
         guard: Guard,
         clock: Clock,
         metrics: MailMetrics,
+        events: EventStream,
         *,
         test_mode: bool = False,
         spread: Callable[[], float] = random.random,
@@ -59,6 +61,7 @@ class Reporter:
         self._guard = guard
         self._clock = clock
         self._metrics = metrics
+        self._events = events
         self._test_mode = test_mode
         self._spread = spread
         self._sifter = Sifter(self._sink.max_batch)
@@ -202,6 +205,7 @@ class Reporter:
         """Commit what the sink has taken. If the store fails, this comes first in the next pass."""
         if self._taken:
             await self._store.acknowledge(self.name, self._taken)
+            self._events.reported(self.name, self._taken)
             self._taken = []
 
     def _plan(self, ack: Ack) -> None:

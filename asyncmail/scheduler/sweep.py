@@ -23,6 +23,7 @@ from asyncmail.plugins.interfaces import Retention
 from asyncmail.plugins.manager import Loaded
 from asyncmail.scheduler.attempt import history_of, local, recipients_of
 from asyncmail.scheduler.dispatch import Dispatcher
+from asyncmail.scheduler.events import EventStream
 from asyncmail.scheduler.lanes import Lanes
 from asyncmail.store.base import Claim, Lane, Store
 
@@ -43,6 +44,7 @@ class Sweeper:
         dispatcher: Dispatcher,
         lanes: Lanes,
         policy: Policy,
+        events: EventStream,
     ) -> None:
         self._store = store
         self._retention = retention
@@ -51,6 +53,7 @@ class Sweeper:
         self._dispatcher = dispatcher
         self._lanes = lanes
         self._policy = policy
+        self._events = events
 
     async def run_once(self) -> int:
         """Everything this module does, once."""
@@ -94,7 +97,9 @@ class Sweeper:
             released = await self._released([message for _, message in batch])
             keys = [key for key, message in batch if message.id in released]
             if keys:
-                removed += await self._store.retire(keys, before)
+                gone = set(await self._store.retire(keys, before))
+                removed += len(gone)
+                self._events.retired(message for key, message in batch if key in gone)
         return removed
 
     async def _released(self, messages: list[RetiredMessage]) -> set[str]:

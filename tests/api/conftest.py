@@ -15,6 +15,7 @@ from asyncmail.plugins.guard import Guard
 from asyncmail.plugins.manager import PluginManager
 from asyncmail.prometheus import MailMetrics
 from asyncmail.scheduler.accounts import AccountDirectory
+from asyncmail.scheduler.events import EventStream
 from asyncmail.store.keys import KeyRing
 from asyncmail.store.sqlite import SQLiteStore
 from asyncmail.testing.clock import ManualClock
@@ -47,7 +48,9 @@ async def api(tmp_path: Path, server: Server) -> AsyncIterator[Harness]:
     parts = ApiParts(
         server=server,
         store=store,
-        intake=Intake(store, directory, scheduler, guard, clock, max_queued=10_000),
+        intake=Intake(
+            store, directory, scheduler, guard, clock, EventStream(clock), max_queued=10_000
+        ),
         scheduler=scheduler,
         metrics=metrics,
         plugins=plugins,

@@ -11,6 +11,7 @@ from asyncmail.model import Report
 from asyncmail.plugins.guard import Guard
 from asyncmail.plugins.kinds import Kind, Loaded
 from asyncmail.prometheus import MailMetrics
+from asyncmail.scheduler.events import EventStream
 from asyncmail.scheduler.report import Reporter
 from asyncmail.store.base import Lane, NewMessage, Pick, Result
 from asyncmail.store.sqlite import SQLiteStore
@@ -82,6 +83,7 @@ class Bench:
             self.guard,
             clock or self.clock,
             self.metrics,
+            EventStream(self.clock),
             test_mode=test_mode,
             spread=spread,
         )
