@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -76,7 +77,7 @@ def run(site: Path, folder: Path, *command: str) -> subprocess.CompletedProcess[
 def test_its_own_tests_pass(package: Path, site: Path) -> None:
     done = run(site, package, "pytest", "-q", "-p", "no:cacheprovider")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "4 passed" in done.stdout
+    assert re.search(r"\d\d passed", done.stdout), done.stdout
 
 
 def test_it_is_listed_as_the_page_shows(package: Path, site: Path) -> None:
