@@ -34,6 +34,7 @@ WITHHELD_DELAY = 30.0  # until a result is offered again that an answer left out
 MAX_AGAIN = 10  # calls in a row that the receiver may ask for without a pause
 AGAIN_PAUSE = 0.2
 LONGEST_SLEEP = 30.0  # without a look at the store
+GATHER_SECONDS = 0.05  # between calls, so that under load a call brings many results
 FAILURE_PAUSE = 1.0  # after the store failed, or this code
 
 
@@ -65,6 +66,7 @@ class Reporter:
         self._test_mode = test_mode
         self._spread = spread
         self._sifter = Sifter(self._sink.max_batch)
+        self._full = False  # the last list was as long as the sink takes
         self._woken = asyncio.Event()
         self._sync_wanted = False
         self._blocked_until = -inf  # steady, like all moments here
@@ -100,7 +102,7 @@ class Reporter:
             if self._test_mode and not self._sync_wanted:
                 continue
             try:
-                await self.run_once()
+                await self._run_paced()
             except StoreError as error:
                 log.warning("reports to %s wait for the store: %s", self.name, error)
                 await self._pause()
@@ -111,18 +113,33 @@ class Reporter:
     async def run_once(self) -> int:
         """Call the sink as often as it is time to; how many results it acknowledged."""
         total = 0
-        while True:
-            await self._keep_acknowledgements()
-            if not self._sync_wanted and self._clock.steady() < self._blocked_until:
-                return total
-            found = await self._store.unreported(self.name, self._sifter.wish)
-            batch = self._sifter.choose(found)
-            if self._sync_wanted:
-                self._sync_wanted = False
-                self._poll_at = -inf
-            if not batch and self._clock.steady() < self._next_poll:
-                return total
-            total += await self._call(batch)
+        while (taken := await self._pass()) is not None:
+            total += taken
+        return total
+
+    async def _run_paced(self) -> None:
+        """Like ``run_once``, but while results keep coming in, let some gather for each call.
+
+        The first call after a quiet time is made at once.
+        """
+        while await self._pass() is not None:
+            if not self._full and not self._sync_wanted:
+                await asyncio.sleep(GATHER_SECONDS)
+
+    async def _pass(self) -> int | None:
+        """At most one call; how many results it acknowledged, ``None``: it was not time for one."""
+        await self._keep_acknowledgements()
+        if not self._sync_wanted and self._clock.steady() < self._blocked_until:
+            return None
+        found = await self._store.unreported(self.name, self._sifter.wish)
+        batch = self._sifter.choose(found)
+        if self._sync_wanted:
+            self._sync_wanted = False
+            self._poll_at = -inf
+        if not batch and self._clock.steady() < self._next_poll:
+            return None
+        self._full = len(batch) >= self._sink.max_batch
+        return await self._call(batch)
 
     # --- time ---
 
