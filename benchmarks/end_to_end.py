@@ -169,7 +169,7 @@ async def benchmark(asked: Namespace, folder: Path) -> None:
         contestants: dict[str, Contestant] = {}
         if no_postfix is None:
             limit = await sink_limit(to, lines, asked.messages)
-            print(f"the sink takes {limit:,.0f} messages/s from smtp-source, so it limits nobody")
+            print(f"the sink alone takes {limit:,.0f} messages/s from smtp-source")
             relay = await stack.enter_async_context(postfix(folder / "postfix", to.port))
             contestants[POSTFIX] = through_postfix(relay, to, lines)
             result |= {"sink_limit": limit, "postfix_settings": relay.settings()}
@@ -186,7 +186,7 @@ async def benchmark(asked: Namespace, folder: Path) -> None:
         name: median(values) for name in results if (values := ratios(results, name, POSTFIX))
     }
     print(f"\n{table(results)}\n")
-    print("\n".join(machine.lines(found)))
+    print("\n".join([*machine.lines(found), machine.load_now()]))
     write_json(asked.json, result)
 
 

@@ -47,6 +47,11 @@ def lines(found: dict[str, Any]) -> list[str]:
     ]
 
 
+def load_now() -> str:
+    """For the end of a table: whether others were at work in the meantime."""
+    return f"load average at the end {' '.join(f'{value:.1f}' for value in os.getloadavg())}"
+
+
 def fsync_ms(folder: Path) -> float:
     """Median milliseconds of writing 4 KB and syncing them, of 50 tries."""
     probe = folder / "fsync-probe"
