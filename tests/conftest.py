@@ -1,10 +1,5 @@
-"""What all tests share: they run on asyncio, as the service does."""
+"""What all tests share: asyncio, as in the service, and the fixtures that plugin authors have, too."""
 
 from __future__ import annotations
 
-import pytest
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
+pytest_plugins = ["asyncmail.testing.fixtures"]

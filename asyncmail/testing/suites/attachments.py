@@ -13,7 +13,7 @@ from asyncmail.model import Attachment, AttachmentReference, Message
 from asyncmail.plugins.interfaces import AttachmentSource
 from asyncmail.testing import samples
 from asyncmail.testing.suites.base import Suite, reaches_peer
-from asyncmail.testing.suites.calls import ask, broken, promise
+from asyncmail.testing.suites.calls import broken, promise
 
 Present = tuple[AttachmentReference, bytes]
 ODD_PATHS = ("", " ", "/", "..", "a:b:c", "\0", "é\ud800", "x" * 10_000, "base64:!", "//host/share")
@@ -69,7 +69,7 @@ class AttachmentSourceSuite(Suite[AttachmentSource]):
         """The content; raises ``AttachmentError``, and nothing else."""
         what = f"{self.called('fetch')} of {reference.storage_path[:60]!r}"
         asked = message or samples.message()
-        answer: object = await ask(
+        answer: object = await self.ask(
             what,
             lambda: source.fetch(reference, asked),
             advice="raise AttachmentError(text, permanent=...) for what cannot be fetched",

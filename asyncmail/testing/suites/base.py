@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, ClassVar, Generic, TypeVar, cast
 
 import pytest
@@ -14,10 +14,11 @@ from asyncmail.plugins.settings import secrets_in, validated
 from asyncmail.testing.clock import ManualClock
 from asyncmail.testing.lone import LoneContext, find_offer, make_extension
 from asyncmail.testing.samples import PASSWORD
-from asyncmail.testing.suites.calls import ask, broken, promise
+from asyncmail.testing.suites.calls import ANSWER_SECONDS, ask, broken, promise
 from asyncmail.testing.suites.leaks import Holdings, left_since
 
 ExtensionT = TypeVar("ExtensionT", bound=Extension)
+T = TypeVar("T")
 TestT = TypeVar("TestT", bound=Callable[..., Any])
 
 _REASON = "__asyncmail_overrides_because__"
@@ -48,12 +49,14 @@ class Suite(Generic[ExtensionT]):
     ``offer``: the name under which your installed package offers the extension (or an ``Offer``).
     ``settings``: a fixture to override, with what a configuration would say in ``[plugins.<name>]``.
     ``transports``: a fixture to override if the extension asks its context for other transports.
+    ``seconds``: how long a call may take that is not meant to wait.
     ``cannot``: tests that the real peer of the extension cannot play, and the reason; they are skipped.
     """
 
     kind: ClassVar[type[Extension]]
     offer: ClassVar[str | Offer[Any]]
     cannot: ClassVar[Mapping[str, str]] = {}
+    seconds: ClassVar[float] = ANSWER_SECONDS
     pytestmark = pytest.mark.anyio
 
     def __init_subclass__(cls, **more: Any) -> None:
@@ -161,13 +164,26 @@ class Suite(Generic[ExtensionT]):
         name = self.offer if isinstance(self.offer, str) else self.offer.name
         return f"{self.kind.__name__} '{name}': {method}()"
 
+    async def ask(
+        self,
+        what: str,
+        call: Callable[[], Awaitable[T]],
+        *,
+        advice: str,
+        answers: tuple[type[Exception], ...] = (),
+        seconds: float | None = None,
+    ) -> T:
+        """``calls.ask``, with the patience of this suite."""
+        within = self.seconds if seconds is None else seconds
+        return await ask(what, call, advice=advice, answers=answers, seconds=within)
+
     async def start(self, extension: ExtensionT) -> None:
         advice = "an error in start() keeps the service from starting; are the settings right?"
-        await ask(self.called("start"), extension.start, advice=advice)
+        await self.ask(self.called("start"), extension.start, advice=advice)
 
     async def stop(self, extension: ExtensionT) -> None:
         advice = "stop() is called even after failures and must close whatever is there"
-        await ask(self.called("stop"), extension.stop, advice=advice)
+        await self.ask(self.called("stop"), extension.stop, advice=advice)
 
     def keeps_secrets(self, log: str, secrets: frozenset[str], what: str = "the log") -> None:
         """Fails if a secret is in the text."""

@@ -16,7 +16,7 @@ import pytest
 
 T = TypeVar("T")
 
-ANSWER_SECONDS = 5.0  # far more than any call here needs
+ANSWER_SECONDS = 5.0  # unless a suite says otherwise; far more than any call here needs
 CANCEL_SECONDS = 1.0  # the grace that the service gives a cancelled call
 BLOCKED_SECONDS = 0.5  # the loop stood still: the service would name the extension
 HANGING_SECONDS = 0.3  # a call that has not ended by then is taken to wait for its peer

@@ -16,7 +16,7 @@ from asyncmail.plugins.interfaces import Filter
 from asyncmail.testing import samples
 from asyncmail.testing.clock import ManualClock
 from asyncmail.testing.suites.base import Suite
-from asyncmail.testing.suites.calls import ask, promise
+from asyncmail.testing.suites.calls import promise
 
 MAX_LINE = 998  # octets without CRLF (RFC 5322 2.1.1)
 _BARE = re.compile(rb"(?<!\r)\n|\r(?!\n)")
@@ -49,7 +49,7 @@ class FilterSuite(Suite[Filter]):
     async def filtered(self, filter_: Filter, message: Message, account: Account) -> bytes:
         """What the filter makes of a message's bytes."""
         what = f"{self.called('apply')} of message '{message.id}'"
-        data: object = await ask(
+        data: object = await self.ask(
             what,
             lambda: filter_.apply(samples.built(message), message, account),
             advice="the message would wait and be tried again for days; return bytes for every message",

@@ -11,7 +11,7 @@ from asyncmail.model import Event, EventKind
 from asyncmail.plugins.interfaces import Observer
 from asyncmail.testing import samples
 from asyncmail.testing.suites.base import Suite, reaches_peer
-from asyncmail.testing.suites.calls import ask, promise
+from asyncmail.testing.suites.calls import promise
 
 DEADLINE = 1.0  # of one event
 BURST = 200  # events in a row
@@ -40,12 +40,12 @@ class ObserverSuite(Suite[Observer]):
 
     async def told(self, observer: Observer, event: Event) -> None:
         what = f"{self.called('notice')} of '{event.kind}'"
-        answer: object = await ask(
+        answer: object = await self.ask(
             what,
             lambda: observer.notice(event),
             advice="take every kind of event, also ones that are not of interest, and any of its fields"
             " may be None",
-            seconds=DEADLINE,
+            seconds=min(DEADLINE, self.seconds),
         )
         promise(
             answer is None, f"{what} returned {answer!r}: an observer has no say, return nothing"
@@ -70,7 +70,7 @@ class ObserverSuite(Suite[Observer]):
                 await extension.notice(event)
 
         advice = "take events as fast as they come: buffer, and write from a task of your own"
-        await ask(f"{self.called('notice')} of {BURST} events", all_of_it, advice=advice)
+        await self.ask(f"{self.called('notice')} of {BURST} events", all_of_it, advice=advice)
         found = await self.noticed(extension)
         if found is not None:
             ids = [id for id in found if id and id.startswith("burst-")]

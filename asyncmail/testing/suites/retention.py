@@ -11,7 +11,7 @@ from asyncmail.model import RetiredMessage
 from asyncmail.plugins.interfaces import Retention
 from asyncmail.testing import samples
 from asyncmail.testing.suites.base import Suite, reaches_peer
-from asyncmail.testing.suites.calls import ask, broken, promise
+from asyncmail.testing.suites.calls import broken, promise
 
 RELEASE = "nothing is deleted then, and the same records come again; return the ids that are safe"
 
@@ -62,7 +62,7 @@ class RetentionSuite(Suite[Retention]):
         self, retention: Retention, records: Sequence[RetiredMessage]
     ) -> tuple[str, ...]:
         what = self.called("release")
-        answer: object = await ask(what, lambda: retention.release(records), advice=RELEASE)
+        answer: object = await self.ask(what, lambda: retention.release(records), advice=RELEASE)
         promise(
             isinstance(answer, Iterable) and not isinstance(answer, str),
             f"{what} returned {type(answer).__name__}: return the ids that may go",

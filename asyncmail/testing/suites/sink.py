@@ -17,7 +17,7 @@ from asyncmail.plugins.interfaces import Ack, Sink
 from asyncmail.testing import samples
 from asyncmail.testing.receiver import Reply, ReportReceiver
 from asyncmail.testing.suites.base import Suite, reaches_peer
-from asyncmail.testing.suites.calls import ask, broken, hang, promise
+from asyncmail.testing.suites.calls import broken, hang, promise
 
 UNAVAILABLE = "raise SinkUnavailable(why), or SinkRefused(why) if a smaller list may pass"
 
@@ -98,12 +98,12 @@ class SinkSuite(Suite[Sink]):
         """The ids that it acknowledges; none where it raises a proper error."""
         what = self.called("deliver")
         try:
-            ack: object = await ask(
+            ack: object = await self.ask(
                 what,
                 lambda: sink.deliver(reports),
                 advice=UNAVAILABLE,
                 answers=(SinkUnavailable,),
-                seconds=min(sink.timeout, 10.0),
+                seconds=min(sink.timeout, self.seconds),
             )
         except SinkUnavailable:
             return frozenset()
@@ -224,7 +224,7 @@ class SinkSuite(Suite[Sink]):
             pytest.skip("poll_seconds is None: the sink is never called with an empty list")
         await receiver.behave(Manner.CONFIRMS)
         what = f"{self.called('deliver')} of an empty list"
-        ack: object = await ask(what, lambda: extension.deliver([]), advice=UNAVAILABLE)
+        ack: object = await self.ask(what, lambda: extension.deliver([]), advice=UNAVAILABLE)
         promise(isinstance(ack, Ack), f"{what} returned {type(ack).__name__}: return an Ack")
 
     async def test_what_it_declares_makes_sense(self, extension: Sink) -> None:

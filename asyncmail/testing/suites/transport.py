@@ -17,7 +17,7 @@ from asyncmail.plugins.interfaces import Attempt, Transport
 from asyncmail.testing import samples
 from asyncmail.testing.lone import NotingAttempt
 from asyncmail.testing.suites.base import Suite, reaches_peer
-from asyncmail.testing.suites.calls import HANGING_SECONDS, ask, end, hang, promise
+from asyncmail.testing.suites.calls import HANGING_SECONDS, end, hang, promise
 from asyncmail.testing.suites.peer import Behaviour, Peer, SmtpPeer
 
 FAILURES = "failures are outcomes too: return Delivery.of_all(...) with what is known"
@@ -57,7 +57,7 @@ class TransportSuite(Suite[Transport]):
     ) -> dict[str, RecipientOutcome]:
         """The outcome for each recipient; the answer has to be complete."""
         what = self.called("send")
-        delivery: object = await ask(
+        delivery: object = await self.ask(
             what,
             self._sending(transport, envelope, attempt or NotingAttempt()),
             advice=FAILURES,

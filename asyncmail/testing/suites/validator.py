@@ -13,7 +13,7 @@ from asyncmail.model import Account, Message
 from asyncmail.plugins.interfaces import Validator
 from asyncmail.testing import samples
 from asyncmail.testing.suites.base import Suite
-from asyncmail.testing.suites.calls import ANSWER_SECONDS, ask, broken, promise
+from asyncmail.testing.suites.calls import broken, promise
 
 REQUEST_SECONDS = 1.0  # after which the service refuses the whole request
 MAX_REASON = 500
@@ -53,12 +53,12 @@ class ValidatorSuite(Suite[Validator]):
         validator: Validator,
         message: Message,
         account: Account,
-        seconds: float = ANSWER_SECONDS,
+        seconds: float | None = None,
     ) -> Answer:
         """The warnings, or the rejection."""
         what = f"{self.called('validate')} of a message"
         try:
-            answer: object = await ask(
+            answer: object = await self.ask(
                 what,
                 lambda: validator.validate(message, account),
                 advice="such a message would be lost for its client; raise Rejected(reason) to refuse"
