@@ -1,46 +1,36 @@
-"""A service between a real SMTP server and a real report receiver."""
+"""The kit's service under the short names of these tests, and plugins that a test writes itself."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from service_harness import Running, Start
 from service_plugins import Install, installing
 
-from asyncmail.testing import FaultSMTP, ManualClock, ReportReceiver
+from asyncmail.testing import FaultSMTP, ReportReceiver
+from asyncmail.testing.running import RunningService, StartService
 
 
 @pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
+def smtp(smtp_server: FaultSMTP) -> FaultSMTP:
+    return smtp_server
 
 
 @pytest.fixture
-async def smtp() -> AsyncIterator[FaultSMTP]:
-    async with FaultSMTP() as server:
-        yield server
-        server.assert_clean()
+def receiver(report_server: ReportReceiver) -> ReportReceiver:
+    return report_server
 
 
 @pytest.fixture
-async def receiver() -> AsyncIterator[ReportReceiver]:
-    async with ReportReceiver() as server:
-        yield server
+def start(start_service: StartService) -> StartService:
+    return start_service
 
 
 @pytest.fixture
-def start(tmp_path: Path, clock: ManualClock, smtp: FaultSMTP, receiver: ReportReceiver) -> Start:
-    return Start(tmp_path, clock, smtp, receiver.url)
-
-
-@pytest.fixture
-async def app(start: Start) -> AsyncIterator[Running]:
+def app(service: RunningService) -> RunningService:
     """A service with the account ``shop``."""
-    async with start() as running:
-        await running.account()
-        yield running
+    return service
 
 
 @pytest.fixture

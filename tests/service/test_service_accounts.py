@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
-from service_harness import Running, Start, mail
-
 from asyncmail.testing import FaultSMTP, Profile, ReportReceiver
+from asyncmail.testing.running import RunningService, StartService, mail
 
 
 async def test_a_wrong_password_makes_mail_wait_and_fails_none_of_it(
-    start: Start, smtp: FaultSMTP
+    start: StartService, smtp: FaultSMTP
 ) -> None:
     async with FaultSMTP(auth=("shop", "right")) as locked, start() as app:
         await app.account(port=locked.port, user="shop", password="wrong")
@@ -29,7 +28,7 @@ async def test_a_wrong_password_makes_mail_wait_and_fails_none_of_it(
         assert len(locked.accepted) == 50
 
 
-async def test_a_smarthost_that_is_down_overnight_fails_nothing(start: Start) -> None:
+async def test_a_smarthost_that_is_down_overnight_fails_nothing(start: StartService) -> None:
     async with FaultSMTP() as server:
         port = server.port
     async with start() as app:
@@ -47,7 +46,7 @@ async def test_a_smarthost_that_is_down_overnight_fails_nothing(start: Start) ->
 
 
 async def test_mail_that_waited_for_too_long_is_reported_with_the_reason(
-    start: Start, receiver: ReportReceiver
+    start: StartService, receiver: ReportReceiver
 ) -> None:
     async with start() as app:
         await app.account(port=1)
@@ -59,7 +58,7 @@ async def test_mail_that_waited_for_too_long_is_reported_with_the_reason(
         assert "given up after 5 days" in receiver.acknowledged[0]["error"]
 
 
-async def test_one_accounts_trouble_is_not_anothers(app: Running, smtp: FaultSMTP) -> None:
+async def test_one_accounts_trouble_is_not_anothers(app: RunningService, smtp: FaultSMTP) -> None:
     await app.account("broken", port=1)
     await app.hand_in(*(mail(f"b{n}", account_id="broken") for n in range(300)), mail("good"))
     await app.dispatch()
@@ -67,7 +66,7 @@ async def test_one_accounts_trouble_is_not_anothers(app: Running, smtp: FaultSMT
 
 
 async def test_over_the_limit_mail_is_deferred_and_follows_in_order_without_exceeding_it(
-    app: Running, smtp: FaultSMTP
+    app: RunningService, smtp: FaultSMTP
 ) -> None:
     await app.account(limit_per_minute=5)
     await app.hand_in(*(mail(f"m{n}") for n in range(12)))
@@ -87,7 +86,7 @@ async def test_over_the_limit_mail_is_deferred_and_follows_in_order_without_exce
 
 
 async def test_over_the_limit_an_account_may_choose_the_error(
-    app: Running, smtp: FaultSMTP
+    app: RunningService, smtp: FaultSMTP
 ) -> None:
     await app.account(limit_per_minute=2, limit_behavior="error")
     await app.hand_in(*(mail(f"m{n}") for n in range(3)))
@@ -97,7 +96,7 @@ async def test_over_the_limit_an_account_may_choose_the_error(
 
 
 async def test_mail_of_a_deleted_account_becomes_reported_errors(
-    app: Running, receiver: ReportReceiver
+    app: RunningService, receiver: ReportReceiver
 ) -> None:
     later = int(app.clock.wall()) + 3600
     await app.hand_in(mail("now"), mail("later", deferred_ts=later))
@@ -107,7 +106,7 @@ async def test_mail_of_a_deleted_account_becomes_reported_errors(
     assert {r["error"] for r in receiver.acknowledged} == {"account deleted"}
 
 
-async def test_priority_decides_the_order_of_starting(app: Running, smtp: FaultSMTP) -> None:
+async def test_priority_decides_the_order_of_starting(app: RunningService, smtp: FaultSMTP) -> None:
     await app.account(max_connections=1)
     await app.hand_in(
         mail("low", priority="low"),
@@ -121,7 +120,7 @@ async def test_priority_decides_the_order_of_starting(app: Running, smtp: FaultS
 
 
 async def test_suspended_means_no_new_envelope_until_activated_and_survives_a_restart(
-    start: Start, smtp: FaultSMTP
+    start: StartService, smtp: FaultSMTP
 ) -> None:
     async with start() as app:
         await app.account()
@@ -135,7 +134,9 @@ async def test_suspended_means_no_new_envelope_until_activated_and_survives_a_re
         assert await app.dispatch() == 1
 
 
-async def test_what_is_past_its_dot_finishes_although_sending_is_suspended(start: Start) -> None:
+async def test_what_is_past_its_dot_finishes_although_sending_is_suspended(
+    start: StartService,
+) -> None:
     async with FaultSMTP(profile=Profile(script="dot.sleep200")) as slow, start() as app:
         await app.account(port=slow.port)
         await app.hand_in(mail("pending"))
@@ -149,7 +150,7 @@ async def test_what_is_past_its_dot_finishes_although_sending_is_suspended(start
         assert len(slow.accepted) == 1
 
 
-async def test_a_changed_account_is_used_at_once(app: Running, smtp: FaultSMTP) -> None:
+async def test_a_changed_account_is_used_at_once(app: RunningService, smtp: FaultSMTP) -> None:
     async with FaultSMTP() as other:
         await app.hand_in(mail("first"))
         await app.dispatch()

@@ -7,13 +7,13 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from service_harness import Running, Start, mail
 from service_plugins import Install
 
 from asyncmail.config import PluginsSettings
 from asyncmail.plugins.circuit import MAX_FAILURES, PROBE_AFTER
 from asyncmail.plugins.guard import FILTER_DEADLINE
 from asyncmail.testing import FaultSMTP
+from asyncmail.testing.running import RunningService, StartService, mail
 
 SOURCE = '''
 import asyncio
@@ -70,7 +70,7 @@ def package(install: Install) -> Any:
 
 
 @pytest.fixture
-async def app(package: Any, start: Start) -> AsyncIterator[Running]:
+async def app(package: Any, start: StartService) -> AsyncIterator[RunningService]:
     settings = start.settings(max_message_bytes=1_000_000, concurrency=1)
     tables = {"two": {"word": "second"}}
     plugins = PluginsSettings(filters=("two", "odd", "one"), tables=tables)
@@ -80,7 +80,7 @@ async def app(package: Any, start: Start) -> AsyncIterator[Running]:
 
 
 async def test_what_the_filters_return_in_their_order_reaches_the_server(
-    app: Running, smtp: FaultSMTP
+    app: RunningService, smtp: FaultSMTP
 ) -> None:
     await app.hand_in(mail())
     await app.dispatch()
@@ -102,7 +102,7 @@ async def test_what_the_filters_return_in_their_order_reaches_the_server(
     ],
 )
 async def test_a_filter_that_fails_or_answers_nonsense_defers_the_message(
-    app: Running, smtp: FaultSMTP, subject: str, words: str
+    app: RunningService, smtp: FaultSMTP, subject: str, words: str
 ) -> None:
     await app.hand_in(mail(subject=subject), mail("m2"))
     await app.dispatch()
@@ -117,7 +117,7 @@ async def test_a_filter_that_fails_or_answers_nonsense_defers_the_message(
 
 
 async def test_a_filter_that_hangs_defers_the_message_and_gives_the_rate_limits_unit_back(
-    app: Running, package: Any, smtp: FaultSMTP
+    app: RunningService, package: Any, smtp: FaultSMTP
 ) -> None:
     await app.account(limit_per_hour=1)
     await app.hand_in(mail(subject="hangs"), mail("m2"))
@@ -133,7 +133,7 @@ async def test_a_filter_that_hangs_defers_the_message_and_gives_the_rate_limits_
 
 
 async def test_a_filter_in_quarantine_defers_and_is_never_left_out(
-    app: Running, smtp: FaultSMTP
+    app: RunningService, smtp: FaultSMTP
 ) -> None:
     up = 'asyncmail_plugin_up{kind="filter",plugin="odd"}'
     assert await app.metric(up) == 1

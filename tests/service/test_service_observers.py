@@ -7,13 +7,13 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
-from service_harness import Running, Start, mail
 from service_plugins import Install
 
 from asyncmail.config import PluginsSettings
 from asyncmail.model import Event, EventKind
 from asyncmail.scheduler import observers
 from asyncmail.testing import FaultSMTP, Profile, ReportReceiver
+from asyncmail.testing.running import RunningService, StartService, mail
 
 PATIENCE = 5.0  # real seconds
 
@@ -72,7 +72,7 @@ def package(install: Install) -> Any:
 
 
 @pytest.fixture
-def start_with(package: Any, start: Start) -> Callable[..., Any]:
+def start_with(package: Any, start: StartService) -> Callable[..., Any]:
     def begin(*names: str, **delivery: Any) -> Any:
         settings = start.settings(**delivery)
         return start(settings.model_copy(update={"plugins": PluginsSettings(observers=names)}))
@@ -81,7 +81,7 @@ def start_with(package: Any, start: Start) -> Callable[..., Any]:
 
 
 @pytest.fixture
-async def app(start_with: Callable[..., Any]) -> AsyncIterator[Running]:
+async def app(start_with: Callable[..., Any]) -> AsyncIterator[RunningService]:
     async with start_with("diary") as running:
         await running.account()
         yield running
@@ -97,7 +97,7 @@ async def noted(package: Any, count: int) -> list[Event]:
 
 
 async def test_a_message_is_followed_from_its_acceptance_to_its_deletion(
-    app: Running, package: Any, receiver: ReportReceiver
+    app: RunningService, package: Any, receiver: ReportReceiver
 ) -> None:
     await app.hand_in(mail(priority="high"))
     (event,) = await noted(package, 1)
@@ -117,7 +117,7 @@ async def test_a_message_is_followed_from_its_acceptance_to_its_deletion(
     assert event == Event(EventKind.RETIRED, app.clock.wall(), "default", "m1", "shop")
 
 
-async def test_events_come_in_the_order_of_the_commits(app: Running, package: Any) -> None:
+async def test_events_come_in_the_order_of_the_commits(app: RunningService, package: Any) -> None:
     names = [f"m{n}" for n in range(5)]
     for name in names:
         await app.hand_in(mail(name))
@@ -129,7 +129,7 @@ async def test_events_come_in_the_order_of_the_commits(app: Running, package: An
     assert history == sorted(history)
 
 
-async def test_only_what_is_kept_is_an_event(app: Running, package: Any) -> None:
+async def test_only_what_is_kept_is_an_event(app: RunningService, package: Any) -> None:
     answer = await app.hand_in(mail(), mail("bad", to="no address"), mail("other"))
     assert answer["queued"] == 2
     await app.hand_in(mail())  # a duplicate
@@ -137,7 +137,7 @@ async def test_only_what_is_kept_is_an_event(app: Running, package: Any) -> None
     assert [event.id for event in await noted(package, 3)] == ["m1", "other", "last"]
 
 
-async def test_deferred_and_failed_messages_tell_why(app: Running, package: Any) -> None:
+async def test_deferred_and_failed_messages_tell_why(app: RunningService, package: Any) -> None:
     await app.hand_in(mail(to="m1+rcpt.451@fault.example"))
     await app.dispatch()
     *_, event = await noted(package, 2)
@@ -157,7 +157,7 @@ async def test_deferred_and_failed_messages_tell_why(app: Running, package: Any)
 
 
 async def test_an_account_breaks_once_and_recovers_once(
-    app: Running, package: Any, smtp: FaultSMTP
+    app: RunningService, package: Any, smtp: FaultSMTP
 ) -> None:
     await app.account("gone", port=1)
     await app.hand_in(mail(account_id="gone"))
@@ -177,7 +177,7 @@ async def test_an_account_breaks_once_and_recovers_once(
 
 
 async def test_a_probe_that_succeeds_recovers_the_account(
-    app: Running, package: Any, smtp: FaultSMTP
+    app: RunningService, package: Any, smtp: FaultSMTP
 ) -> None:
     smtp.profile = Profile(script="greeting.554")
     await app.hand_in(mail())
@@ -191,7 +191,7 @@ async def test_a_probe_that_succeeds_recovers_the_account(
     assert (sent.kind, sent.id) == (EventKind.SENT, "m1")
 
 
-async def test_suspending_and_activating_are_events(app: Running, package: Any) -> None:
+async def test_suspending_and_activating_are_events(app: RunningService, package: Any) -> None:
     await app.post("/commands/suspend")
     await app.post("/commands/activate")
     kinds = [event.kind for event in await noted(package, 2)]
@@ -199,7 +199,7 @@ async def test_suspending_and_activating_are_events(app: Running, package: Any) 
 
 
 async def test_secrets_in_the_words_of_a_server_are_masked(
-    app: Running, package: Any, smtp: FaultSMTP
+    app: RunningService, package: Any, smtp: FaultSMTP
 ) -> None:
     smtp.profile = Profile(raw={"leak": b"550 5.7.1 not for hunter2!\r\n"})
     await app.account("other", user="other", password="hunter2!")
@@ -296,7 +296,7 @@ async def test_an_observer_that_hangs_does_not_hold_up_the_stop(
 
 
 async def test_without_observers_no_event_is_made(
-    start: Start, monkeypatch: pytest.MonkeyPatch, receiver: ReportReceiver
+    start: StartService, monkeypatch: pytest.MonkeyPatch, receiver: ReportReceiver
 ) -> None:
     def never(*args: object, **more: object) -> None:
         raise AssertionError("an event was made for nobody")

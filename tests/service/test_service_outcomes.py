@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from service_harness import Running, Start, mail
-
 from asyncmail.store.base import Lane, Pick
 from asyncmail.testing import FaultSMTP, ReportReceiver
+from asyncmail.testing.running import RunningService, StartService, mail
 
 
 async def synced(
-    app: Running, receiver: ReportReceiver, count: int
+    app: RunningService, receiver: ReportReceiver, count: int
 ) -> dict[str, dict[str, object]]:
     """Let the service report, and return the reports by id once there are ``count``."""
     await app.post("/commands/run-now")
@@ -18,7 +17,7 @@ async def synced(
 
 
 async def test_a_message_is_sent_once_and_reported(
-    app: Running, smtp: FaultSMTP, receiver: ReportReceiver
+    app: RunningService, smtp: FaultSMTP, receiver: ReportReceiver
 ) -> None:
     assert await app.hand_in(mail()) == {"ok": True, "queued": 1, "rejected": []}
     reports = await synced(app, receiver, 1)
@@ -38,7 +37,7 @@ async def test_a_message_is_sent_once_and_reported(
 
 
 async def test_a_temporary_refusal_is_tried_again_when_its_time_has_come(
-    app: Running, smtp: FaultSMTP
+    app: RunningService, smtp: FaultSMTP
 ) -> None:
     await app.hand_in(mail(to="m1+rcpt.451.once@fault.example"))
     assert await app.dispatch() == 1
@@ -55,7 +54,7 @@ async def test_a_temporary_refusal_is_tried_again_when_its_time_has_come(
 
 
 async def test_a_permanent_refusal_is_an_error_with_the_servers_words(
-    app: Running, receiver: ReportReceiver
+    app: RunningService, receiver: ReportReceiver
 ) -> None:
     await app.hand_in(mail(to="m1+rcpt.550@fault.example"))
     reports = await synced(app, receiver, 1)
@@ -64,7 +63,7 @@ async def test_a_permanent_refusal_is_an_error_with_the_servers_words(
 
 
 async def test_of_three_recipients_each_gets_its_own_outcome_and_no_second_copy(
-    app: Running, smtp: FaultSMTP, receiver: ReportReceiver
+    app: RunningService, smtp: FaultSMTP, receiver: ReportReceiver
 ) -> None:
     to = ["ok@fault.example", "no+rcpt.550@fault.example", "later+rcpt.451.once@fault.example"]
     await app.hand_in(mail(to=to))
@@ -78,7 +77,7 @@ async def test_of_three_recipients_each_gets_its_own_outcome_and_no_second_copy(
 
 
 async def test_a_connection_dropped_before_the_dot_costs_a_retry_and_no_copy(
-    app: Running, smtp: FaultSMTP
+    app: RunningService, smtp: FaultSMTP
 ) -> None:
     await app.hand_in(mail(to="m1+data.drop.once@fault.example"))
     await app.dispatch()
@@ -89,7 +88,7 @@ async def test_a_connection_dropped_before_the_dot_costs_a_retry_and_no_copy(
 
 
 async def test_a_reply_lost_after_the_dot_is_uncertain_and_its_second_copy_explained(
-    app: Running, smtp: FaultSMTP
+    app: RunningService, smtp: FaultSMTP
 ) -> None:
     await app.hand_in(mail(to="m1+dot.accept.drop.once@fault.example"))
     await app.dispatch()
@@ -105,7 +104,7 @@ async def test_a_reply_lost_after_the_dot_is_uncertain_and_its_second_copy_expla
 
 
 async def test_under_hold_an_uncertain_message_is_reported_and_never_sent_again(
-    app: Running, smtp: FaultSMTP, receiver: ReportReceiver
+    app: RunningService, smtp: FaultSMTP, receiver: ReportReceiver
 ) -> None:
     await app.hand_in(mail(to="m1+dot.accept.drop@fault.example", on_uncertain="hold"))
     reports = await synced(app, receiver, 1)
@@ -115,7 +114,9 @@ async def test_under_hold_an_uncertain_message_is_reported_and_never_sent_again(
     assert len(smtp.accepted) == 1
 
 
-async def test_uncertain_retries_end_with_their_budget(app: Running, smtp: FaultSMTP) -> None:
+async def test_uncertain_retries_end_with_their_budget(
+    app: RunningService, smtp: FaultSMTP
+) -> None:
     await app.hand_in(mail(to="m1+dot.accept.drop@fault.example"))
     for _ in range(6):
         await app.dispatch()
@@ -127,7 +128,7 @@ async def test_uncertain_retries_end_with_their_budget(app: Running, smtp: Fault
 
 
 async def test_more_than_a_hundred_recipients_go_in_several_transactions(
-    app: Running, smtp: FaultSMTP
+    app: RunningService, smtp: FaultSMTP
 ) -> None:
     to = [f"r{number}@customer.example" for number in range(250)]
     await app.hand_in(mail(to=to))
@@ -137,7 +138,7 @@ async def test_more_than_a_hundred_recipients_go_in_several_transactions(
     assert [r for copy in smtp.accepted for r in copy.recipients] == to
 
 
-async def test_an_expired_message_is_not_sent(app: Running, smtp: FaultSMTP) -> None:
+async def test_an_expired_message_is_not_sent(app: RunningService, smtp: FaultSMTP) -> None:
     await app.hand_in(mail(expires_ts=int(app.clock.wall()) + 10))
     app.clock.advance(11)
     await app.dispatch()
@@ -146,7 +147,7 @@ async def test_an_expired_message_is_not_sent(app: Running, smtp: FaultSMTP) -> 
     assert smtp.accepted == []
 
 
-async def test_a_scheduled_message_waits_for_its_time(app: Running, smtp: FaultSMTP) -> None:
+async def test_a_scheduled_message_waits_for_its_time(app: RunningService, smtp: FaultSMTP) -> None:
     due = int(app.clock.wall()) + 3600
     await app.hand_in(mail(deferred_ts=due))
     assert await app.dispatch() == 0
@@ -157,7 +158,7 @@ async def test_a_scheduled_message_waits_for_its_time(app: Running, smtp: FaultS
     assert (await app.show("m1"))["deferred_ts"] is None
 
 
-async def test_the_wall_clock_set_back_delays_no_retry(app: Running) -> None:
+async def test_the_wall_clock_set_back_delays_no_retry(app: RunningService) -> None:
     await app.hand_in(mail(to="m1+rcpt.451.once@fault.example"))
     await app.dispatch()
     app.clock.set_wall(app.clock.wall() - 7200)
@@ -167,7 +168,7 @@ async def test_the_wall_clock_set_back_delays_no_retry(app: Running) -> None:
 
 
 async def test_an_errored_id_may_be_handed_in_again_and_accepted_recipients_get_no_second_copy(
-    app: Running, smtp: FaultSMTP
+    app: RunningService, smtp: FaultSMTP
 ) -> None:
     await app.hand_in(mail(to=["ok@fault.example", "no+rcpt.550.once@fault.example"]))
     await app.dispatch()
@@ -183,7 +184,7 @@ async def test_an_errored_id_may_be_handed_in_again_and_accepted_recipients_get_
 
 
 async def test_what_was_in_flight_at_a_crash_is_retried_and_explained(
-    start: Start, smtp: FaultSMTP
+    start: StartService, smtp: FaultSMTP
 ) -> None:
     async with start() as app:
         await app.account()

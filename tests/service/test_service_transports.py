@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from service_harness import Running, Start, mail
 
 from asyncmail.config import PluginsSettings
+from asyncmail.testing.running import RunningService, StartService, mail
 
 SOURCE = '''
 import asyncio
@@ -76,7 +76,7 @@ def odd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 
 @pytest.fixture
-async def app(odd: Any, start: Start) -> Any:
+async def app(odd: Any, start: StartService) -> Any:
     settings = start.settings()
     plugins = PluginsSettings(transports=("odd", "mute"))
     async with start(settings.model_copy(update={"plugins": plugins})) as running:
@@ -89,7 +89,7 @@ async def app(odd: Any, start: Start) -> Any:
 
 @pytest.mark.parametrize("what", ["early", "none", "stranger"])
 async def test_before_the_dot_a_failure_is_retried_and_is_not_uncertain(
-    app: Running, what: str
+    app: RunningService, what: str
 ) -> None:
     await app.hand_in(mail(to=f"{what}@customer.example"))
     await app.dispatch()
@@ -102,7 +102,7 @@ async def test_before_the_dot_a_failure_is_retried_and_is_not_uncertain(
 
 
 @pytest.mark.parametrize("what", ["late", "late-none"])
-async def test_after_the_dot_a_failure_is_uncertain(app: Running, what: str) -> None:
+async def test_after_the_dot_a_failure_is_uncertain(app: RunningService, what: str) -> None:
     await app.hand_in(mail(to=f"{what}@customer.example"))
     await app.dispatch()
     record = await app.show("m1")
@@ -111,14 +111,14 @@ async def test_after_the_dot_a_failure_is_uncertain(app: Running, what: str) -> 
 
 
 async def test_failures_of_a_transport_that_never_announces_the_dot_are_all_uncertain(
-    app: Running,
+    app: RunningService,
 ) -> None:
     await app.hand_in(mail(account_id="quiet"))
     await app.dispatch()
     assert (await app.show("m1"))["attempts"][0]["uncertain"]
 
 
-async def test_suspend_takes_back_what_has_not_begun(app: Running, odd: Any) -> None:
+async def test_suspend_takes_back_what_has_not_begun(app: RunningService, odd: Any) -> None:
     await app.hand_in(*(mail(f"m{n}", to="waits@customer.example") for n in range(3)))
     dispatch = asyncio.create_task(app.dispatch())
     for _ in range(3):
@@ -134,7 +134,7 @@ async def test_suspend_takes_back_what_has_not_begun(app: Running, odd: Any) -> 
 
 
 async def test_a_transport_that_hangs_is_cancelled_and_its_message_tried_again(
-    app: Running, odd: Any
+    app: RunningService, odd: Any
 ) -> None:
     await app.hand_in(mail(to="waits@customer.example"))
     dispatch = asyncio.create_task(app.dispatch())
@@ -147,7 +147,7 @@ async def test_a_transport_that_hangs_is_cancelled_and_its_message_tried_again(
 
 
 async def test_an_account_whose_transport_is_gone_waits_and_the_service_starts(
-    app: Running, start: Start
+    app: RunningService, start: StartService
 ) -> None:
     await app.hand_in(mail())
     # The same queue under a configuration without the transport.
