@@ -22,7 +22,8 @@ from support.sink import sink
 from support.table import percentile, render, write_json
 
 WARM_UP = 20
-PAUSE = 0.02  # seconds of rest between single messages, so that each meets an idle service
+REST = 0.1  # seconds between single messages, so that each meets an idle service
+PACE = 0.02  # seconds between immediate messages
 
 ACCEPTED = "accepted (durable, 200 received)"
 ARRIVED = "arrived at the SMTP server"
@@ -39,7 +40,7 @@ async def idle(http: Connection, to: Counting, reports: Counting, count: int) ->
     for number in range(WARM_UP + count):
         name = f"idle-{number}"
         [ready] = requests([payload(name, "reader@example.net")], 1)
-        await asyncio.sleep(PAUSE)
+        await asyncio.sleep(REST)
         began = time.monotonic()
         await http.send(ready)
         accepted = time.monotonic()
@@ -77,7 +78,7 @@ async def overtaking(under_test: Service, to: Counting, backlog: int, count: int
         for recipient, data in ready.items():
             began[recipient] = time.monotonic()
             await http.send(data)
-            await asyncio.sleep(PAUSE)
+            await asyncio.sleep(PACE)
         if not await waiting(http):
             raise RuntimeError("the backlog was gone before the last one; take a larger one")
     await asyncio.sleep(1.0)
