@@ -136,7 +136,9 @@ class CrashRun:
                 return
 
     def _backlog(self) -> int:
-        return len(self._client.accepted) - len(read_ledger(self._smtp_ledger))
+        """How much is waiting, more or less: copies are counted, without reading what they are."""
+        copies = self._smtp_ledger.read_bytes().count(b'"event": "copy"')
+        return len(self._client.accepted) - copies
 
     async def _hand_in(self, size: int) -> bool:
         ids = self._client.batch(size)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 from real_service import RealService, mail
 
 from asyncmail.testing import FaultSMTP, Post, Reply, ReportReceiver
@@ -17,27 +19,44 @@ async def test_run_now_posts_at_once_even_with_nothing_to_report(service: RealSe
     assert [post.json() for post in application.posts] == [{"delivery_report": []}] * 2
 
 
-async def test_mail_handed_in_inside_a_sync_is_taken_and_sent(service: RealService) -> None:
-    waiting = [[mail(f"m{batch}-{number}") for number in range(50)] for batch in range(3)]
+def pulling(service: RealService, batches: int) -> Callable[[Post], Awaitable[Reply]]:
+    """An application with mail in so many batches: one goes out inside each sync, which says so."""
+    waiting = [[mail(f"m{batch}-{number}") for number in range(50)] for batch in range(batches)]
 
     async def pull(post: Post) -> Reply:
-        """What is waiting goes out before the sync is answered, and the answer says so."""
-        if not waiting:
-            return Reply(body={"sent": len(post.reports), "queued": 0})
-        answer = await service.hand_in(waiting.pop())
-        return Reply(body={"sent": len(post.reports), "queued": answer["queued"]})
+        queued = (await service.hand_in(waiting.pop()))["queued"] if waiting else 0
+        return Reply(body={"sent": len(post.reports), "queued": queued})
 
+    return pull
+
+
+async def test_mail_handed_in_inside_a_sync_is_taken_and_sent(service: RealService) -> None:
     async with FaultSMTP() as smtp, ReportReceiver() as application:
         service.config["client"] = {"proxy_sync_url": application.url}
         await service.start()
         await service.account(smtp.port)
         await application.wait_for(lambda: not application.busy and bool(application.posts))
-        application.answer = pull
+        application.answer = pulling(service, 1)
         await service.post("/commands/run-now")
-        await application.wait_for(lambda: len(application.acknowledged) == 150, timeout=30)
-        assert not waiting, "queued > 0 in an answer leads to another sync"
+        await application.wait_for(lambda: len(application.acknowledged) == 50, timeout=30)
+        assert len(smtp.copies) == 50
         assert set(smtp.copies.values()) == {1}
-        assert len(smtp.copies) == 150
+
+
+async def test_an_answer_that_tells_of_more_mail_leads_to_another_sync(
+    service: RealService,
+) -> None:
+    async with ReportReceiver() as application:
+        service.config["client"] = {"proxy_sync_url": application.url}
+        await service.start()
+        await service.account(9)
+        await service.post("/commands/suspend")  # so that no result is a reason to sync
+        await application.wait_for(lambda: not application.busy and bool(application.posts))
+        application.answer = pulling(service, 3)
+        await service.post("/commands/run-now")
+        await application.wait_for(lambda: len(application.posts) == 5 and not application.busy)
+        assert application.reports == []
+        assert len((await service.get("/messages", active_only=True))["messages"]) == 150
 
 
 async def test_an_application_that_is_slow_to_answer_holds_up_no_mail(
