@@ -14,6 +14,7 @@ EXIT_CODES = {
     3: "database unusable",
     4: "database held by another process",
     5: "database of a later release",
+    130: "ended by a second signal",
 }
 _CODE_OF: dict[type[AsyncmailError], int] = {
     DatabaseUnusable: 3,

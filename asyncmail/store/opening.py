@@ -27,10 +27,13 @@ OLDEST_SQLITE = (3, 37, 0)  # STRICT tables
 COMPANIONS = ("-wal", "-shm", "-journal")
 
 
-def prepare(path: Path, lock: LockFile, steps: Sequence[Migration], *, init: bool) -> None:
+def prepare(
+    path: Path, lock: LockFile, steps: Sequence[Migration], *, init: bool, active: bool = True
+) -> None:
     """Make ``path`` a database of the newest schema. Raises ``DatabaseUnusable``, ``SchemaTooNew``.
 
     ``init``: start a new queue where the old one is unusable or gone; an unusable file is kept aside.
+    ``active``: whether a new queue starts out sending.
     """
     if sqlite3.sqlite_version_info < OLDEST_SQLITE:
         raise DatabaseUnusable(
@@ -49,7 +52,7 @@ def prepare(path: Path, lock: LockFile, steps: Sequence[Migration], *, init: boo
         if path.exists():
             _upgrade(path, lock, steps)
         else:
-            _create(path, lock, steps)
+            _create(path, lock, steps, active=active)
     except (sqlite3.Error, OSError) as error:
         raise DatabaseUnusable(f"database {path}: {error}") from error
 
@@ -97,7 +100,7 @@ def _damage(path: Path, header: bytes, lock: LockFile) -> str | None:
     return None
 
 
-def _create(path: Path, lock: LockFile, steps: Sequence[Migration]) -> None:
+def _create(path: Path, lock: LockFile, steps: Sequence[Migration], *, active: bool) -> None:
     """Make it under another name first, so that a crash leaves no half of it."""
     making = path.with_name(path.name + ".new")
     for leftover in (making, *(making.with_name(making.name + end) for end in COMPANIONS)):
@@ -108,6 +111,7 @@ def _create(path: Path, lock: LockFile, steps: Sequence[Migration]) -> None:
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         migrations.migrate(connection, steps)
         connection.execute("INSERT INTO meta VALUES ('database_id', ?)", (database_id,))
+        connection.execute("UPDATE meta SET value = ? WHERE name = 'active'", (int(active),))
     making.rename(path)
     _sync_folder(path)
     lock.remember(database_id)

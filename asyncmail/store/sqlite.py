@@ -54,8 +54,9 @@ class SQLiteStore(Store):
     """See ``Store``.
 
     ``min_free_bytes``: below that much free disk nothing is accepted. ``init``: start a new queue where
-    the database is unusable or gone. ``lock_seconds``: how long a call waits while another process has
-    the database locked. ``token``: makes random claim tokens.
+    the database is unusable or gone. ``active``: whether a new one starts out sending.
+    ``lock_seconds``: how long a call waits while another process has the database locked. ``token``:
+    makes random claim tokens.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class SQLiteStore(Store):
         keys: KeyRing,
         min_free_bytes: int = 0,
         init: bool = False,
+        active: bool = True,
         lock_seconds: float = 5.0,
         token: Callable[[], str] = secrets.token_hex,
     ) -> None:
@@ -73,6 +75,7 @@ class SQLiteStore(Store):
         self._clock = clock
         self._keys = keys
         self._init = init
+        self._active = active
         self._lock_seconds = lock_seconds
         self._token = token
         self._health = StorageHealth(path, clock, min_free_bytes)
@@ -89,7 +92,12 @@ class SQLiteStore(Store):
             lock.acquire()
             stack.callback(lock.release)
             await asyncio.to_thread(
-                opening.prepare, self._path, lock, migrations.known(), init=self._init
+                opening.prepare,
+                self._path,
+                lock,
+                migrations.known(),
+                init=self._init,
+                active=self._active,
             )
             try:
                 await self._connect(stack)

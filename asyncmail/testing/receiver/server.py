@@ -113,8 +113,8 @@ class ReportReceiver(Waitable):
             task.add_done_callback(self._tasks.discard)
         try:
             await self._converse(reader, writer)
-        except OSError:  # the client went away
-            pass
+        except (OSError, asyncio.CancelledError):
+            pass  # the client went away, or stop() ends this conversation and waits for it
         finally:
             writer.close()
 
