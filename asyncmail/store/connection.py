@@ -18,6 +18,9 @@ BUSY_STEP_MS = 250  # one wait for a lock; the writer decides how many of them
 CHECKPOINT_PAGES = 4000
 WAL_LIMIT_BYTES = 64 * 1024 * 1024
 CACHE_KIB = 16 * 1024
+READ_CACHE_KIB = (
+    4 * 1024
+)  # a page of a listing is read once; a long one should leave no memory behind
 
 # Codes that speak of the database's condition, not of the statement: https://sqlite.org/rescode.html
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
@@ -61,7 +64,7 @@ class Connection:
                 "synchronous = FULL",
                 f"wal_autocheckpoint = {CHECKPOINT_PAGES}",
                 f"journal_size_limit = {WAL_LIMIT_BYTES}",
-                f"cache_size = -{CACHE_KIB}",
+                f"cache_size = -{READ_CACHE_KIB if read_only else CACHE_KIB}",
                 f"query_only = {'ON' if read_only else 'OFF'}",
             ):
                 await connection.rows(f"PRAGMA {pragma}")
