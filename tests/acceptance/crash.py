@@ -27,7 +27,7 @@ from asyncmail.testing import read_ledger, read_unanswered
 DOT_DELAY = 0.05  # seconds between taking a message and saying so
 FAILING_REPORTS = 10  # percent of the posts that get 503
 BATCHES = (1, 5, 20)
-WAITING_MAX = 60  # the client lets the backlog grow so far, so that each start finds some work
+WAITING_MIN, WAITING_MAX = 20, 80  # the backlog that the client aims at: always a dot on its way
 LIFE = (0.02, 0.5)  # seconds that a service lives, once it listens or mail flows
 MAIL_FLOWS = 0.75  # so many lives are counted from the first message that arrives
 DRAIN_SECONDS = 30.0
@@ -130,9 +130,12 @@ class CrashRun:
     async def _feed(self, over: asyncio.Event) -> None:
         """Hand in batches until the service is gone."""
         while not over.is_set():
-            if self._backlog() >= WAITING_MAX:
+            backlog = self._backlog()
+            if backlog >= WAITING_MAX:
                 await asyncio.sleep(0.01)
-            elif not await self._hand_in(self._random.choice(BATCHES)):
+                continue
+            size = self._random.choice(BATCHES) if backlog >= WAITING_MIN else max(BATCHES)
+            if not await self._hand_in(size):
                 return
 
     def _backlog(self) -> int:
