@@ -20,7 +20,7 @@ from support.counting import Counting, run
 from support.load import messages, requests, send_all
 from support.plain_loop import plain_loop
 from support.postfix import Postfix, missing, postfix, smtp_source
-from support.processes import cpu_seconds
+from support.processes import cpu_seconds, waited_seconds
 from support.rawhttp import connection
 from support.receiver import receiver
 from support.service import Service, acknowledged, service
@@ -39,12 +39,17 @@ BARE = "bare aiosmtplib loop, 10 connections (no queue)"
 
 @dataclass
 class Run:
-    """One contestant in one round. ``steps``: seconds until a stage was complete."""
+    """One contestant in one round. ``steps``: seconds until a stage was complete.
+
+    ``waited``: seconds that the service's main thread was ready to run and had no core; ``None`` of
+    contestants that are not one process.
+    """
 
     messages: int
     seconds: float
     cpu_seconds: float
     steps: dict[str, float] = field(default_factory=dict)
+    waited: float | None = None
 
     @property
     def rate(self) -> float:
@@ -75,7 +80,8 @@ def through_asyncmail(
 
     async def contest(name: str, count: int) -> Run:
         ready = requests(messages(name, count), batch)
-        cpu, began = cpu_seconds(under_test.pid), time.monotonic()
+        cpu, waited = cpu_seconds(under_test.pid), waited_seconds(under_test.pid)
+        began = time.monotonic()
         queued = await send_all(under_test.port, ready, connections)
         if queued != count:
             raise RuntimeError(f"{queued} of {count} messages were queued")
@@ -91,6 +97,7 @@ def through_asyncmail(
             ended - began,
             cpu_seconds(under_test.pid) - cpu,
             {step: moment - began for step, moment in steps.items()},
+            waited_seconds(under_test.pid) - waited,
         )
 
     return contest
@@ -143,15 +150,17 @@ def table(results: dict[str, list[Run]]) -> str:
     for name, runs in results.items():
         against = [ratios(results, name, base) for base in (POSTFIX, BARE)]
         cpu = [run.cpu_seconds / run.messages * 1000 for run in runs]
+        waited = [run.waited / run.seconds for run in runs if run.waited is not None]
         rows.append(
             [
                 name,
                 spread([run.rate for run in runs]),
                 *(spread(values, 2) if values else "-" for values in against),
                 f"{median(cpu):.2f}",
+                spread([100 * w for w in waited]) if waited else "-",
             ]
         )
-    head = ["", "messages/s", "x Postfix", "x bare loop", "CPU s / 1,000"]
+    head = ["", "messages/s", "x Postfix", "x bare loop", "CPU s / 1,000", "% without a core"]
     return render(head, rows)
 
 

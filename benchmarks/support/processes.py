@@ -1,4 +1,4 @@
-"""What Linux says of a process: CPU seconds of it and its descendants, resident memory."""
+"""What Linux says of a process: CPU seconds, waiting for a core, resident memory."""
 
 from __future__ import annotations
 
@@ -27,6 +27,11 @@ def cpu_seconds(pid: int) -> float:
         total += spent.get(process, 0.0)
         look_at += parents.get(process, [])
     return total
+
+
+def waited_seconds(pid: int) -> float:
+    """How long the main thread was ready to run and had no core (schedstat, second figure)."""
+    return int(Path(f"/proc/{pid}/task/{pid}/schedstat").read_text().split()[1]) / 1e9
 
 
 def resident_mib(pid: int) -> float:
