@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import asdict, dataclass
 from shutil import disk_usage
 from typing import Any, Final
@@ -16,10 +16,11 @@ from asyncmail.config import Settings
 from asyncmail.intake import Intake
 from asyncmail.outcome import Policy
 from asyncmail.plugins.extensions import Extensions
-from asyncmail.plugins.guard import Guard
+from asyncmail.plugins.guard import ExtensionFailed, ExtensionQuarantined, Guard
 from asyncmail.plugins.kinds import Kind
 from asyncmail.plugins.manager import PluginManager, Status
 from asyncmail.plugins.secrets import SecretRegistry
+from asyncmail.plugins.watchdog import Watchdog
 from asyncmail.prometheus import Gauges, MailMetrics
 from asyncmail.scheduler.accounts import AccountDirectory
 from asyncmail.scheduler.attempt import Attempts
@@ -62,35 +63,47 @@ class Service:
 
 @asynccontextmanager
 async def running(
-    settings: Settings, *, clock: Clock | None = None, init: bool = False
+    settings: Settings,
+    *,
+    clock: Clock | None = None,
+    init: bool = False,
+    secrets: SecretRegistry | None = None,
 ) -> AsyncIterator[Service]:
     """A service that runs inside the block and is stopped in order behind it.
+
+    ``secrets``: a registry that logging already knows.
 
     Raises what the configuration, the plugins or the database have to say against starting.
     """
     clock = clock or SystemClock()
-    secrets = _secrets_of(settings)
+    secrets = secrets or SecretRegistry()
+    _register_secrets(settings, secrets)
     metrics = MailMetrics()
     guard = Guard(
         clock,
         on_failure=lambda loaded, _: metrics.plugin_error(loaded.name, loaded.kind),
         mask=secrets.mask,
+        trace=settings.plugins.trace,
     )
     plugins = PluginManager(settings.plugins.disabled, secrets=secrets)
     plugins.discover()
     extensions = plugins.build(chosen_plugins(settings), plugin_tables(settings), clock)
     async with AsyncExitStack() as stack:
+        watchdog = stack.enter_context(Watchdog(guard, extensions))
         store = SQLiteStore(
             settings.storage.path,
             clock=clock,
             keys=KeyRing.load(settings.storage.key_file),
             min_free_bytes=settings.storage.min_free_bytes,
             init=init,
+            active=settings.scheduler.active,
         )
         await store.open()
         stack.push_async_callback(store.close)
         await stack.enter_async_context(extensions.running(guard))
-        service = _assemble(settings, clock, store, plugins, extensions, guard, secrets, metrics)
+        service = _assemble(
+            settings, clock, store, plugins, extensions, guard, watchdog, secrets, metrics
+        )
         stack.push_async_callback(service.stop)
         await _activate_sinks(store, extensions)
         await service.scheduler.start()
@@ -111,6 +124,7 @@ def _assemble(
     plugins: PluginManager,
     extensions: Extensions,
     guard: Guard,
+    watchdog: Watchdog,
     secrets: SecretRegistry,
     metrics: MailMetrics,
 ) -> Service:
@@ -181,7 +195,7 @@ def _assemble(
         max_queued=settings.storage.max_queued,
         replace=delivery.on_duplicate == "replace",
     )
-    metrics.watch(_gauges(settings, clock, store, lanes, guard, plugins, extensions))
+    metrics.watch(_gauges(settings, clock, store, lanes, guard, watchdog, plugins, extensions))
     api = create_api(
         ApiParts(
             server=settings.server,
@@ -232,8 +246,7 @@ def plugin_tables(settings: Settings) -> Mapping[str, Mapping[str, Any]]:
     return tables
 
 
-def _secrets_of(settings: Settings) -> SecretRegistry:
-    secrets = SecretRegistry()
+def _register_secrets(settings: Settings, secrets: SecretRegistry) -> None:
     for secret in (
         settings.server.api_token,
         settings.server.api_token_previous,
@@ -241,7 +254,6 @@ def _secrets_of(settings: Settings) -> SecretRegistry:
         settings.client.proxy_sync_token,
     ):
         secrets.register(secret.get_secret_value())
-    return secrets
 
 
 def _gauges(
@@ -250,6 +262,7 @@ def _gauges(
     store: Store,
     lanes: Lanes,
     guard: Guard,
+    watchdog: Watchdog,
     plugins: PluginManager,
     extensions: Extensions,
 ) -> Gauges:
@@ -269,7 +282,10 @@ def _gauges(
     def connections() -> Mapping[str, int]:
         total: Counter[str] = Counter()
         for transport in extensions.transports.values():
-            total.update(transport.extension.connections())
+            with suppress(ExtensionFailed, ExtensionQuarantined):  # logged by the guard
+                total.update(
+                    guard.decide(transport, transport.extension.connections, expect=_counts)
+                )
         return total
 
     def plugins_up() -> Mapping[tuple[str, str], bool]:
@@ -287,4 +303,9 @@ def _gauges(
         store_healthy=lambda: store.health().ok,
         disk_free_bytes=lambda: disk_usage(settings.storage.path.parent).free,
         disk_reserve_bytes=settings.storage.min_free_bytes,
+        loop_lag_seconds=lambda: watchdog.lag,
     )
+
+
+def _counts(answer: Mapping[str, int]) -> dict[str, int]:
+    return {str(state): int(count) for state, count in answer.items()}

@@ -73,6 +73,7 @@ class Gauges:
     )
     store_healthy: Callable[[], bool] = lambda: True
     disk_free_bytes: Callable[[], int | None] = lambda: None
+    loop_lag_seconds: Callable[[], float | None] = lambda: 0.0
     disk_reserve_bytes: int = 0  # below this nothing is accepted (``min_free_bytes``)
 
 
@@ -117,6 +118,7 @@ class _Readings:
     plugins: Mapping[tuple[str, str], bool] = field(default_factory=dict)
     store_healthy: bool | None = True
     disk_free: int | None = None
+    loop_lag: float | None = 0.0
 
 
 class MailMetrics:
@@ -213,6 +215,7 @@ class MailMetrics:
             plugins=_called(gauges.plugins) or {},
             store_healthy=_called(gauges.store_healthy),
             disk_free=_called(gauges.disk_free_bytes),
+            loop_lag=_called(gauges.loop_lag_seconds),
         )
         return await asyncio.to_thread(generate_latest, self.registry)
 
@@ -309,7 +312,7 @@ class MailMetrics:
         yield up
         errors = CounterMetricFamily(
             "asyncmail_plugin_errors",
-            "Calls that failed, answered nonsense or not in time.",
+            "Calls that failed, answered nonsense or not in time, or blocked the event loop.",
             labels=labels,
         )
         for names, count in {**dict.fromkeys(plugins, 0), **self._plugin_errors}.items():
@@ -323,6 +326,11 @@ class MailMetrics:
         for observer, count in dict(self._observer_dropped).items():
             dropped.add_metric([observer], count)
         yield dropped
+        yield _gauge(
+            "loop_lag_seconds",
+            "The longest time that ready work waited for the event loop, of the last minute.",
+            self._readings.loop_lag,
+        )
 
     def _collect_store(self) -> Iterator[Metric]:
         now = self._readings

@@ -147,6 +147,7 @@ class PluginsSettings(Section):
     attachments: Names = ("base64",)
     observers: Names = ()
     disabled: Names = ()
+    trace: bool = False
     tables: Mapping[str, Mapping[str, Any]] = Field(default_factory=dict, repr=False)
 
 

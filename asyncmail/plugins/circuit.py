@@ -25,7 +25,15 @@ class Circuit:
     While 16 abandoned calls still run there is not even a probe: each would leave another one behind.
     """
 
-    __slots__ = ("_probing", "abandoned", "failures", "last_failure", "open_until")
+    __slots__ = (
+        "_answered",
+        "_probing",
+        "_quiet_since",
+        "abandoned",
+        "failures",
+        "last_failure",
+        "open_until",
+    )
 
     def __init__(self) -> None:
         self.failures = 0
@@ -33,6 +41,8 @@ class Circuit:
         self.last_failure = ""
         self.open_until: float | None = None
         self._probing = False
+        self._answered = True
+        self._quiet_since = 0.0
 
     def refuses(self, now: float) -> float | None:
         """``None``: call it. Else the seconds after which asking again may help."""
@@ -47,6 +57,21 @@ class Circuit:
         self._probing = True
         return None
 
+    @property
+    def is_out(self) -> bool:
+        """Whether calls are refused, but for a probe."""
+        return self.open_until is not None or self.abandoned >= MAX_ABANDONED
+
+    def answer(self) -> None:
+        self._answered = True
+
+    def quiet_since(self, now: float) -> float:
+        """When, as far as was looked, it last answered; to be asked again and again."""
+        if self._answered:
+            self._answered = False
+            self._quiet_since = now
+        return self._quiet_since
+
     def close(self) -> None:
         self.failures = 0
         self.open_until = None
@@ -59,6 +84,12 @@ class Circuit:
         self._probing = False
         if may_open and self.failures >= MAX_FAILURES:
             self.open_until = now + PROBE_AFTER
+
+    def stall(self, now: float, why: str) -> None:
+        """Calls are under way and none is answered, which is as bad as failures in a row."""
+        self.failures = MAX_FAILURES
+        self.last_failure = why
+        self.open_until = now + PROBE_AFTER
 
     def withdraw(self) -> None:
         """The call was taken back by its owner, which says nothing about the extension."""
@@ -98,6 +129,7 @@ class Records:
 
     def answered(self, loaded: Loaded[Extension]) -> None:
         circuit = self.of(loaded)
+        circuit.answer()
         if circuit.failures:
             was_open = circuit.open_until is not None
             circuit.close()
@@ -108,8 +140,7 @@ class Records:
     def failed(self, loaded: Loaded[Extension], cause: str, *, expired: bool = False) -> None:
         """A validator that raises has answered, for it concerns one message; only its expiries count.
         Sinks are never quarantined, since whoever reports to them backs off by itself."""
-        log.warning("%s failed: %s", loaded, cause)
-        self._on_failure(loaded, cause)
+        self.complain(loaded, cause)
         if loaded.kind is Kind.VALIDATOR and not expired:
             self.answered(loaded)
             return
@@ -118,6 +149,20 @@ class Records:
         circuit.strike(self._clock.steady(), cause, may_open=loaded.kind is not Kind.SINK)
         if circuit.open_until is not None and not was_open:
             log.error("%s is quarantined after %d failures in a row", loaded, circuit.failures)
+            self._tell(loaded, False)
+
+    def complain(self, loaded: Loaded[Extension], cause: str) -> None:
+        """Log and count what an extension did wrong, without a strike."""
+        log.warning("%s failed: %s", loaded, cause)
+        self._on_failure(loaded, cause)
+
+    def stalled(self, loaded: Loaded[Extension], calls: int, seconds: float) -> None:
+        """So many calls have been under way for so long, and none was answered meanwhile."""
+        circuit = self.of(loaded)
+        if circuit.open_until is None:
+            cause = f"{calls} calls without an answer for {seconds:g} s"
+            circuit.stall(self._clock.steady(), cause)
+            log.error("%s is quarantined: %s", loaded, cause)
             self._tell(loaded, False)
 
     def _tell(self, loaded: Loaded[Extension], is_up: bool) -> None:

@@ -11,6 +11,7 @@ import json
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from asyncmail import mime, outcome
@@ -162,11 +163,7 @@ class Attempts:
         )
 
     def decide_failure(self, attempt: ClaimedAttempt, error: BaseException) -> Decision | None:
-        """An attempt that failed or was taken back; ``None``: the claim goes back untouched.
-
-        A transport that has never been seen to announce the dot may have sent the message all the
-        same, so its failures are uncertain.
-        """
+        """An attempt that failed or was taken back; ``None``: the claim goes back untouched."""
         attempt.recipients = attempt.recipients or recipients_of(attempt.claim)
         if isinstance(error, AttemptRevoked):
             attempt.revoked = True
@@ -175,8 +172,7 @@ class Attempts:
                 return None
             untried = Delivery.of_all(self._in_hand(attempt), Disposition.UNTRIED, charged=False)
             return self.decide(attempt, untried)
-        silent = attempt.transport is not None and attempt.transport not in self._announcing
-        if attempt.dot_begun or silent:
+        if self._may_have_left(attempt):
             text = str(error) or "the service stopped before the reply to the dot"
             return self.decide(
                 attempt, Delivery.of_all(self._in_hand(attempt), Disposition.UNCERTAIN, text)
@@ -199,6 +195,12 @@ class Attempts:
         return outcome.decide_unexpected(
             history_of(attempt.claim), attempt.recipients, _named(error), self._policy
         )
+
+    def _may_have_left(self, attempt: ClaimedAttempt) -> bool:
+        """Whether a failure is uncertain: also that of a transport that was never seen to announce
+        the dot, for it may have sent the message all the same."""
+        silent = attempt.transport is not None and attempt.transport not in self._announcing
+        return attempt.dot_begun or silent
 
     def _in_hand(self, attempt: ClaimedAttempt) -> list[str]:
         return attempt.pending[:MAX_RECIPIENTS]
@@ -250,16 +252,24 @@ class Attempts:
         envelope = Envelope(message.id, message.envelope_sender, recipients, data, message.priority)
         attempt.transport = transport.name
         try:
-            delivery: object = await task.call(
+            return await task.call(
                 transport,
-                lambda: transport.extension.send(envelope, account, attempt),
+                partial(transport.extension.send, envelope, account, attempt),
                 deadline=TRANSPORT_DEADLINE,
+                expect=partial(_complete, recipients),
             )
         except ExtensionQuarantined as error:
             return unavailable(attempt.pending, str(error))
-        if attempt.dot_begun:
-            self._announcing.add(transport.name)
-        return _believed(transport, delivery, recipients, attempt)
+        except ExtensionFailed as error:
+            if not isinstance(error.__cause__, _Nonsense):
+                raise
+            text = f"transport '{transport.name}' answered nonsense"
+            uncertain = self._may_have_left(attempt)
+            disposition = Disposition.UNCERTAIN if uncertain else Disposition.TEMPORARY
+            return Delivery.of_all(recipients, disposition, text)
+        finally:
+            if attempt.dot_begun:
+                self._announcing.add(transport.name)
 
     async def _build(
         self, claim: Claim, message: Message, attachments: Sequence[Attachment]
@@ -276,20 +286,17 @@ class Attempts:
         return data
 
 
-def _believed(
-    transport: Loaded[Transport],
-    delivery: object,
-    recipients: Sequence[str],
-    attempt: ClaimedAttempt,
-) -> Delivery:
+class _Nonsense(TypeError):
+    """What a transport returned is not an answer about this envelope."""
+
+
+def _complete(recipients: Sequence[str], answer: object) -> Delivery:
     """Only a complete answer about exactly these recipients is believed."""
-    if isinstance(delivery, Delivery) and sorted(
-        outcome.recipient for outcome in delivery.outcomes
-    ) == sorted(recipients):
-        return delivery
-    text = f"transport '{transport.name}' answered nonsense"
-    disposition = Disposition.UNCERTAIN if attempt.dot_begun else Disposition.TEMPORARY
-    return Delivery.of_all(recipients, disposition, text)
+    if not isinstance(answer, Delivery):
+        raise _Nonsense(f"send() should return a Delivery, not {type(answer).__name__}")
+    if sorted(outcome.recipient for outcome in answer.outcomes) != sorted(recipients):
+        raise _Nonsense("send() should return one outcome for each recipient of the envelope")
+    return answer
 
 
 def _named(error: BaseException) -> str:

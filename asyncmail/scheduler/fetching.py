@@ -62,7 +62,7 @@ class Fetcher:
         try:
             return await self._guard.call(
                 source,
-                lambda: source.extension.fetch(reference, message),
+                partial(source.extension.fetch, reference, message),
                 deadline=ATTACHMENT_DEADLINE,
                 expect=_attachment,
             )

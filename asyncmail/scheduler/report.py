@@ -10,6 +10,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Sequence
+from functools import partial
 from math import inf, isfinite
 from typing import Any, Final
 
@@ -174,7 +175,7 @@ class Reporter:
         try:
             ack = await self._guard.call(
                 self._loaded,
-                lambda: self._sink.deliver(batch),
+                partial(self._sink.deliver, batch),
                 deadline=self._sink.timeout,
                 expect=_checked,
             )

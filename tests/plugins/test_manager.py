@@ -166,10 +166,10 @@ def test_a_missing_extension_is_refused_with_what_there_is(site: Site) -> None:
 def test_a_broken_plugin_that_is_configured_is_named_with_package_version_and_cause(
     site: Site,
 ) -> None:
-    site.install("asyncmail-webhook", "import not_installed_anywhere", version="0.9")
+    site.install("asyncmail-pigeon", "import not_installed_anywhere", version="0.9")
     with pytest.raises(PluginError) as caught:
-        use(site.manager(), Kind.SINK, "webhook")
-    expected = "plugin 'asyncmail-webhook' (asyncmail-webhook 0.9) failed to load: ModuleNotFound"
+        use(site.manager(), Kind.SINK, "pigeon")
+    expected = "plugin 'asyncmail-pigeon' (asyncmail-pigeon 0.9) failed to load: ModuleNotFound"
     assert expected in str(caught.value)
 
 
@@ -232,8 +232,8 @@ def test_settings_of_a_plugin_that_failed_to_load_stop_nobody(
     site: Site, caplog: pytest.LogCaptureFixture
 ) -> None:
     site.install("wrecked", "raise OSError")
-    use(site.manager(), Kind.VALIDATOR, webhook={"url": "x"})
-    assert "[plugins.webhook]" in caplog.text
+    use(site.manager(), Kind.VALIDATOR, pigeon={"url": "x"})
+    assert "[plugins.pigeon]" in caplog.text
 
 
 def test_secrets_in_settings_are_known_and_masked_at_once(site: Site) -> None:
