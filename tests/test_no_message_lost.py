@@ -195,7 +195,10 @@ async def test_no_message_is_lost(case: Case, kind: Kind, fault: Fault, at: Mome
             if not case.accepted:
                 await case.hand_in(service, *case.mails())
             await _brought_to_its_end(case, service)
-            await _told_as_it_was(case, service, lied=kind is Kind.TRANSPORT and fault in LIES)
+            lied = fault in LIES  # then nobody but the peer could know better
+            await _told_as_it_was(case, service, lied=lied and kind is Kind.TRANSPORT)
+        if kind is Kind.SINK and fault is not Fault.CLAIMS_SUCCESS:
+            assert case.accepted <= set(hostile_plugin.boxed), "acknowledged, and yet not delivered"
 
 
 async def _with_the_fault(case: Case, fault: Fault, at: Moment) -> None:
@@ -260,7 +263,7 @@ async def _told_as_it_was(case: Case, service: RunningService, *, lied: bool) ->
         copies = case.copies(id)
         assert status in FINAL, id
         assert record is None or (record["status"] == status and record["reported_ts"]), id
-        if lied:  # nobody but the peer could know better
+        if lied:
             continue
         uncertain = record is None or any(attempt["uncertain"] for attempt in record["attempts"])
         assert copies or status == "error", f"{id} is said to be sent, and nobody has it"
