@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from asyncmail.config import SchedulerSettings
 from asyncmail.testing import FaultSMTP, Profile, ReportReceiver
 from asyncmail.testing.running import RunningService, StartService, mail
 
@@ -159,3 +160,31 @@ async def test_a_changed_account_is_used_at_once(app: RunningService, smtp: Faul
         await app.dispatch()
         assert len(smtp.accepted) == 1
         assert len(other.accepted) == 1
+
+
+async def test_a_new_database_starts_out_suspended_where_the_configuration_says_so(
+    start: StartService,
+) -> None:
+    settings = start.settings()
+    quiet = settings.model_copy(update={"scheduler": SchedulerSettings(active=False)})
+    async with start(quiet) as app:
+        assert (await app.client.get("/status")).json()["active"] is False
+        await app.post("/commands/activate")
+    async with start(quiet) as app:
+        assert (await app.client.get("/status")).json()["active"] is True, "it is for new ones only"
+
+
+async def test_nothing_is_sent_whose_result_could_not_be_recorded(
+    start: StartService, smtp: FaultSMTP
+) -> None:
+    async with start() as app:
+        await app.account()
+        await app.hand_in(mail())
+    settings = start.settings()
+    no_disk = settings.storage.model_copy(update={"min_free_bytes": 2**62})
+    async with start(settings.model_copy(update={"storage": no_disk})) as app:
+        assert await app.dispatch() == 0
+        assert await app.status("m1") == "queued"
+        response = await app.client.get("/readyz")
+        assert response.status_code == 503
+    assert smtp.accepted == []
