@@ -10,7 +10,7 @@ import asyncio
 import logging
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from random import Random, SystemRandom
@@ -92,7 +92,7 @@ class Wakeable(Protocol):
 
     draining: bool
 
-    def wake(self, lanes: Iterable[Lane] = ()) -> None: ...
+    def wake(self, lanes: Iterable[Lane] = (), priorities: Collection[int] = ...) -> None: ...
 
     def results_committed(self) -> None: ...
 
@@ -327,7 +327,7 @@ class Intake:
                 reasons[index] = f"duplicate id: already {addition.value}"
         if lanes:
             self._events.accepted(taken)
-            self._scheduler.wake(lanes)
+            self._scheduler.wake(lanes, {new.priority for new in taken})
         if Addition.SENT in additions:
             self._scheduler.results_committed()  # it is reported once more
         return len(taken)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -38,7 +38,7 @@ class Bell:
     woken: list[set[Lane]] = field(default_factory=list)
     reports_due: int = 0
 
-    def wake(self, lanes: Iterable[Lane] = ()) -> None:
+    def wake(self, lanes: Iterable[Lane] = (), priorities: Collection[int] = ()) -> None:
         self.woken.append(set(lanes))
 
     def results_committed(self) -> None:

@@ -105,7 +105,7 @@ class Dispatcher:
             return 0
         hints = {pick.lane: self._lanes.state(pick.lane).hints for pick in picks}
         found = await self._store.claim(picks, max_bytes=room)
-        self._note_exhausted(picks, found, hints)
+        self._learn_from_claim(picks, found, hints)
         if not self.may_begin:
             await self._store.release(found.claims)
             return 0
@@ -126,20 +126,18 @@ class Dispatcher:
             self._finish(claim, decision, unit_used=decision.was_uncertain)
         await self.results.drained()
 
-    def _note_exhausted(self, picks: Sequence[Pick], found: Claims, hints: dict[Lane, int]) -> None:
-        """Forget the hint of a lane that has no more, unless it was renewed meanwhile.
-
-        A lane whose picks had a share for a single priority may have been short of that one only.
-        """
-        narrow = {pick.lane for pick in picks if len(pick.priorities) == 1}
-        for lane in found.exhausted:
+    def _learn_from_claim(
+        self, picks: Sequence[Pick], found: Claims, hints: dict[Lane, int]
+    ) -> None:
+        """What is known of a lane is worth nothing if it got a new hint while the claim was made."""
+        for lane, seen in hints.items():
             state = self._lanes.state(lane)
-            if state.hints != hints[lane]:
-                continue
-            if lane not in narrow:
-                state.maybe_ready = state.maybe_immediate = False
-            elif all(pick.priorities == (0,) for pick in picks if pick.lane == lane):
-                state.maybe_immediate = False
+            if state.hints == seen:
+                state.claimed(
+                    [pick for pick in picks if pick.lane == lane],
+                    {claim.priority for claim in found.claims if claim.lane == lane},
+                    exhausted=lane in found.exhausted,
+                )
 
     def _start(self, claim: Claim) -> None:
         account = self._accounts.get(claim.lane)
@@ -239,7 +237,7 @@ class Dispatcher:
             self._lanes.ended(claim.lane)
             self._inflight_bytes -= len(claim.payload)
             if decision is None or decision.next is Next.AGAIN:
-                self._lanes.hint([claim.lane])
+                self._lanes.hint([claim.lane], (claim.priority,))
             if decision is not None and held:
                 self._count(claim, decision)
         self._events.recorded(group)

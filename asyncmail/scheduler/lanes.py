@@ -6,7 +6,7 @@ into picks, and the dispatcher says what came of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from asyncmail.model import Account, OnUncertain, Priority
@@ -32,15 +32,23 @@ class LaneState:
     in_flight: int = 0
     limited_until: float | None = None  # steady; no unit of the rate limit before
     pace: float | None = None  # seconds per delivery, moving average
-    maybe_ready: bool = False
-    maybe_immediate: bool = False
+    ready: set[int] = field(default_factory=set)  # priorities that may have something ready
     hints: int = 0  # rises with each hint, so that one arriving during a claim is not lost
     skipped: dict[int, int] = field(default_factory=lambda: dict.fromkeys(LOWER_PRIORITIES, 0))
 
-    def hint(self) -> None:
-        """Something may be ready here."""
-        self.maybe_ready = self.maybe_immediate = True
+    def hint(self, priorities: Iterable[int]) -> None:
+        """Something of these priorities may be ready here."""
+        self.ready.update(priorities)
         self.hints += 1
+
+    def claimed(self, picks: Collection[Pick], found: Collection[int], *, exhausted: bool) -> None:
+        """Learn from a claim: what was picked, the priorities it found, and whether that was all."""
+        if exhausted and any(len(pick.priorities) > 1 for pick in picks):
+            self.ready.clear()
+            return
+        for pick in picks:
+            if len(pick.priorities) == 1 and pick.priorities[0] not in found:
+                self.ready.discard(pick.priorities[0])
 
     def observe(self, seconds: float) -> None:
         """A delivery took that long, waiting for a connection not included."""
@@ -88,9 +96,10 @@ class Lanes:
             state = self._states[lane] = LaneState(lane, self._new_breaker())
         return state
 
-    def hint(self, lanes: Iterable[Lane]) -> None:
+    def hint(self, lanes: Iterable[Lane], priorities: Collection[int] = ALL_PRIORITIES) -> None:
+        """Messages of these priorities may have become ready in these lanes."""
         for lane in lanes:
-            self.state(lane).hint()
+            self.state(lane).hint(priorities)
 
     def forget(self, lane: Lane) -> None:
         """Drop the state of a deleted account once nothing of it is in flight."""
@@ -108,7 +117,7 @@ class Lanes:
 
     def next_unblocked(self, now: float) -> float | None:
         """When (steady) the first lane that waits for its breaker or limit may start again."""
-        times = [s.blocked_until(now) for s in self._states.values() if s.maybe_ready]
+        times = [s.blocked_until(now) for s in self._states.values() if s.ready]
         return min((t for t in times if t is not None), default=None)
 
     def plan(self, now: float) -> list[Pick]:
@@ -120,9 +129,7 @@ class Lanes:
         ready = [
             s
             for s in self._states.values()
-            if s.account is not None
-            and (s.maybe_ready or s.maybe_immediate)
-            and s.blocked_until(now) is None
+            if s.account is not None and s.ready and s.blocked_until(now) is None
         ]
         if not ready:
             return []
@@ -137,14 +144,14 @@ class Lanes:
             count = granted[state.lane]
             if count:
                 picks.extend(_pick(state, count))
-            elif state.maybe_immediate and left > 0 and self._has_reserve(state, crowded=crowded):
+            elif left > 0 and self._may_overtake(state, crowded=crowded):
                 picks.append(Pick(state.lane, (int(Priority.IMMEDIATE),), 1, _hold(state)))
                 left -= 1
         return picks
 
     def _grant(self, ready: list[LaneState], free: int) -> dict[Lane, int]:
         crowded = len(ready) > 1
-        room = {s.lane: self._room(s, crowded=crowded) for s in ready if s.maybe_ready}
+        room = {s.lane: self._room(s, crowded=crowded) for s in ready}
         granted = {s.lane: 0 for s in ready}
         while free > 0 and room:
             for state in ready:
@@ -164,9 +171,13 @@ class Lanes:
             return 0 if state.in_flight else 1
         return max(self._cap(state, crowded=crowded) - state.in_flight, 0)
 
-    def _has_reserve(self, state: LaneState, *, crowded: bool) -> bool:
+    def _may_overtake(self, state: LaneState, *, crowded: bool) -> bool:
         """One slot beyond its room, for the connection that is kept for immediate messages."""
-        if state.breaker.is_open or self._connections(state) == 1:
+        if (
+            Priority.IMMEDIATE not in state.ready
+            or state.breaker.is_open
+            or self._connections(state) == 1
+        ):
             return False
         return state.in_flight <= self._cap(state, crowded=crowded)
 
@@ -182,9 +193,11 @@ class Lanes:
 
 
 def _pick(state: LaneState, count: int) -> Iterator[Pick]:
-    """The aged priorities' due share first, then by priority."""
+    """The aged priorities' due share first, then by priority; one alone needs no share."""
     left = count
-    for priority in LOWER_PRIORITIES:
+    for priority in LOWER_PRIORITIES if len(state.ready) > 1 else ():
+        if priority not in state.ready:
+            continue
         passed = state.skipped[priority] + count
         due = min(passed // AGING_SLOTS, left)
         state.skipped[priority] = passed - due * AGING_SLOTS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Collection, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,7 +16,7 @@ from asyncmail.scheduler.accounts import AccountDirectory
 from asyncmail.scheduler.attempt import history_of, recipients_of
 from asyncmail.scheduler.dispatch import Dispatcher
 from asyncmail.scheduler.events import EventStream
-from asyncmail.scheduler.lanes import Lanes
+from asyncmail.scheduler.lanes import ALL_PRIORITIES, Lanes
 from asyncmail.scheduler.report import Reporter
 from asyncmail.scheduler.sweep import Sweeper
 from asyncmail.store.base import Lane, Store
@@ -129,9 +129,11 @@ class Scheduler:
     def active(self) -> bool:
         return self._active
 
-    def wake(self, lanes: Iterable[Lane] = ()) -> None:
+    def wake(
+        self, lanes: Iterable[Lane] = (), priorities: Collection[int] = ALL_PRIORITIES
+    ) -> None:
         """Something may be ready in these lanes, or due at a time not known before."""
-        self._lanes.hint(lanes)
+        self._lanes.hint(lanes, priorities)
         if not self._test_mode:
             self._woken.set()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -43,7 +43,7 @@ class StillScheduler:
     def run_now(self) -> None:
         self.runs += 1
 
-    def wake(self, lanes: Iterable[Lane] = ()) -> None:
+    def wake(self, lanes: Iterable[Lane] = (), priorities: Collection[int] = ()) -> None:
         self.woken.update(lanes)
 
     def results_committed(self) -> None:

@@ -40,7 +40,7 @@ def start(lanes: Lanes, id: str, count: int) -> None:
 
 def test_nothing_is_picked_where_nothing_may_be_ready() -> None:
     lanes = make_lanes("a")
-    lane(lanes, "a").maybe_ready = lane(lanes, "a").maybe_immediate = False
+    lane(lanes, "a").ready.clear()
     assert lanes.plan(NOW) == []
 
 
@@ -102,6 +102,26 @@ def test_of_twenty_slots_each_lower_priority_gets_one() -> None:
         ((3,), 1),
         (ALL_PRIORITIES, 17),
     ]
+
+
+def test_a_priority_that_is_alone_or_known_to_be_empty_gets_no_share_of_its_own() -> None:
+    lanes = make_lanes("a", max_connections=20)
+    lane(lanes, "a").ready = {2}
+    assert [p.priorities for p in lanes.plan(NOW)] == [ALL_PRIORITIES]
+    lane(lanes, "a").ready = {1, 3}
+    picks = lanes.plan(NOW)
+    assert [p.priorities for p in picks] == [(1,), (3,), ALL_PRIORITIES]
+    lane(lanes, "a").claimed(picks, {1}, exhausted=False)
+    assert lane(lanes, "a").ready == {1}
+    lane(lanes, "a").claimed(picks, {1}, exhausted=True)
+    assert lane(lanes, "a").ready == set()
+
+
+def test_a_search_for_immediate_mail_alone_says_nothing_about_the_rest() -> None:
+    lanes = make_lanes("a")
+    only_immediate = [Pick(Lane("default", "a"), (0,), 1)]
+    lane(lanes, "a").claimed(only_immediate, set(), exhausted=True)
+    assert lane(lanes, "a").ready == {1, 2, 3}
 
 
 def test_aging_adds_up_over_small_turns() -> None:
