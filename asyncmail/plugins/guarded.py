@@ -128,7 +128,8 @@ class GuardedTask(Generic[T]):
             return
         if self._cancelled or self._given_up:
             guard.records.of(loaded).withdraw()
-            self._trace(loaded, "cancelled")
+            if not self._given_up:
+                self._trace(loaded, "cancelled")
             raise asyncio.CancelledError from error
         if self.task.cancelling():
             await self._absorb()
@@ -177,6 +178,7 @@ class GuardedTask(Generic[T]):
         loaded = self.loaded
         if loaded is not None and self._cancelled:
             self._guard.records.of(loaded).withdraw()
+            self._trace(loaded, "cancelled, and does not listen")
         elif loaded is not None:
             if self._recorded:
                 cause = f"no answer within {self._seconds:g} s"

@@ -122,13 +122,13 @@ class Watchdog:
         while frame is not None:
             module = frame.f_globals.get("__name__", "")
             for loaded in self._extensions:
-                if _belongs(module, type(loaded.extension).__module__):
+                if belongs_to(module, type(loaded.extension).__module__):
                     return loaded
             frame = frame.f_back
         return None
 
 
-def _belongs(module: str, home: str) -> bool:
+def belongs_to(module: str, home: str) -> bool:
     """Whether a module is the extension's own, or of the package that it lives in."""
     package = home.partition(".")[0]
     if package == OWN_PACKAGE:

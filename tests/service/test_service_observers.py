@@ -50,12 +50,14 @@ class Wall(Observer):
             await asyncio.Event().wait()
 
 class Grumbler(Observer):
-    """Fails with every event, having seen it."""
+    """Fails with every event, having seen it, until it is well."""
     events = []
+    well = False
 
     async def notice(self, event):
         self.events.append(event)
-        raise RuntimeError("not again")
+        if not self.well:
+            raise RuntimeError("not again")
 
 @hookimpl
 def asyncmail_observers():
@@ -234,8 +236,12 @@ async def test_an_observer_that_hangs_delays_nothing_and_loses_only_that_event(
 
 
 async def test_an_observer_that_always_fails_is_quarantined_and_harms_nobody(
-    start_with: Callable[..., Any], package: Any, smtp: FaultSMTP
+    start_with: Callable[..., Any],
+    package: Any,
+    smtp: FaultSMTP,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(observers, "QUARANTINE_LOOK", 0.01)
     async with start_with("grumbler", "diary") as app:
         await app.account()
         await app.hand_in(*(mail(f"m{n}") for n in range(20)))
@@ -243,8 +249,16 @@ async def test_an_observer_that_always_fails_is_quarantined_and_harms_nobody(
         await noted(package, 40)
         up = 'asyncmail_plugin_up{kind="observer",plugin="grumbler"}'
         assert await app.metric(up) == 0
-        assert len(package.Grumbler.events) == 5
+        grumbler = package.Grumbler
+        assert len(grumbler.events) == 5
         assert len(smtp.accepted) == 20
+        grumbler.well = True
+        app.clock.advance(30)  # the probe is due
+        async with asyncio.timeout(PATIENCE):
+            while len(grumbler.events) < 40:  # noqa: ASYNC110 - it has no event to wait for
+                await asyncio.sleep(0.01)
+        assert grumbler.events == package.Diary.events, "what came meanwhile has waited"
+        assert await app.metric(up) == 1
 
 
 async def test_too_many_waiting_events_drop_the_oldest_and_are_counted(
