@@ -76,7 +76,7 @@ async def test_in_staging_only_listed_recipients_and_domains_are_let_through(
     made = await validator(
         lookup=False, allow=["ours.example"], recipients=["Tester@partner.example"]
     )
-    assert await verdict(made, "anybody@ours.example", "tester@partner.example") == ""
+    assert await verdict(made, "anybody@ours.example", "TESTER@partner.example") == ""
     assert "allowed here" in await verdict(made, "other@partner.example")
     assert "allowed here" in await verdict(made, "customer@customer.example")
 
