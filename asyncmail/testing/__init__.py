@@ -21,6 +21,7 @@ from asyncmail.testing.receiver import Failing, Post, Reply, ReportReceiver
 
 if TYPE_CHECKING:
     from asyncmail.testing.lone import LoneContext, NotingAttempt, make_extension
+    from asyncmail.testing.running import RunningService, StartService, mail
     from asyncmail.testing.suites import (
         AttachmentSourceSuite,
         Behaviour,
@@ -39,7 +40,10 @@ if TYPE_CHECKING:
         overrides_suite,
     )
 
-_LONE = ("LoneContext", "NotingAttempt", "make_extension")
+_HOMES = {  # of what is not in the suites
+    **dict.fromkeys(("LoneContext", "NotingAttempt", "make_extension"), "lone"),
+    **dict.fromkeys(("RunningService", "StartService", "mail"), "running"),
+}
 
 __all__ = [
     "AttachmentSourceSuite",
@@ -62,11 +66,14 @@ __all__ = [
     "Reply",
     "ReportReceiver",
     "RetentionSuite",
+    "RunningService",
     "SinkSuite",
     "SmtpPeer",
+    "StartService",
     "TransportSuite",
     "ValidatorSuite",
     "Violation",
+    "mail",
     "make_extension",
     "overrides_suite",
     "read_ledger",
@@ -78,5 +85,5 @@ if not TYPE_CHECKING:  # a checker that saw it would take any name for granted
     def __getattr__(name):
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        home = "lone" if name in _LONE else "suites"
+        home = _HOMES.get(name, "suites")
         return getattr(import_module(f"{__name__}.{home}"), name)

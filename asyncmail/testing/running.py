@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -73,6 +74,14 @@ class RunningService:
         """``queued``, ``sending``, ``deferred``, ``sent`` or ``error``."""
         status: str = (await self.show(id))["status"]
         return status
+
+    async def reported(self, id: str) -> None:
+        """Wait until every sink has acknowledged the message's result; fails after 5 seconds."""
+        for _ in range(500):
+            if (await self.show(id))["reported_ts"]:
+                return
+            await asyncio.sleep(0.01)
+        raise AssertionError(f"message '{id}' is not reported")
 
     async def metric(self, line: str) -> float:
         """The value of ``name{labels}`` on /metrics."""

@@ -39,7 +39,7 @@ class Webhook(Sink):
 
 @hookimpl
 def asyncmail_sinks():
-    return [Offer("webhook", lambda settings, context: Webhook(), Settings)]
+    return [Offer("errand", lambda settings, context: Webhook(), Settings)]
 """
 
 
@@ -258,11 +258,11 @@ def test_the_settings_of_a_plugin_are_checked(
 ) -> None:
     install(tmp_path_factory.mktemp("site"), monkeypatch, "hook", SINK)
     config = Path("asyncmail.toml")
-    config.write_text('[plugins]\nsinks = ["webhook"]\n[plugins.webhook]\nulr = "x"\n')
+    config.write_text('[plugins]\nsinks = ["errand"]\n[plugins.errand]\nulr = "x"\n')
     stdout = run("check", code=1).stdout
-    assert "[plugins.webhook]" in stdout
+    assert "[plugins.errand]" in stdout
     assert "ulr" in stdout
-    config.write_text('[plugins]\nsinks = ["webhook"]\n[plugins.webhook]\nurl = "x"\n')
+    config.write_text('[plugins]\nsinks = ["errand"]\n[plugins.errand]\nurl = "x"\n')
     assert run("check").stdout == "ok\n"
 
 

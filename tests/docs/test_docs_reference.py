@@ -216,6 +216,8 @@ def verbs(
     if not isinstance(command, click.Group):
         yield path, command
         return
+    if command.invoke_without_command:
+        yield path, command
     context = click.Context(command)
     for name in command.list_commands(context):
         inner = command.get_command(context, name)

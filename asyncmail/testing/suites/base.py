@@ -22,7 +22,8 @@ T = TypeVar("T")
 TestT = TypeVar("TestT", bound=Callable[..., Any])
 
 _REASON = "__asyncmail_overrides_because__"
-_REACHES_PEER = "__asyncmail_reaches_peer__"
+REACHES_PEER = "__asyncmail_reaches_peer__"
+PLAYS_PEER = "__asyncmail_plays_peer__"
 
 
 def overrides_suite(reason: str) -> Callable[[TestT], TestT]:
@@ -39,7 +40,13 @@ def overrides_suite(reason: str) -> Callable[[TestT], TestT]:
 
 def reaches_peer(test: TestT) -> TestT:
     """Marks a test of a suite in which something really goes out to the peer."""
-    setattr(test, _REACHES_PEER, True)
+    setattr(test, REACHES_PEER, True)
+    return test
+
+
+def plays_peer(test: TestT) -> TestT:
+    """Marks a test of a suite whose peer has to misbehave on demand, or to tell what it got."""
+    setattr(test, PLAYS_PEER, True)
     return test
 
 

@@ -10,7 +10,7 @@ import pytest
 from asyncmail.model import RetiredMessage
 from asyncmail.plugins.interfaces import Retention
 from asyncmail.testing import samples
-from asyncmail.testing.suites.base import Suite, reaches_peer
+from asyncmail.testing.suites.base import Suite, plays_peer, reaches_peer
 from asyncmail.testing.suites.calls import broken, promise
 
 RELEASE = "nothing is deleted then, and the same records come again; return the ids that are safe"
@@ -122,7 +122,7 @@ class RetentionSuite(Suite[Retention]):
             " may have stopped before it deleted them",
         )
 
-    @reaches_peer
+    @plays_peer
     async def test_nothing_is_released_while_its_destination_fails(
         self, extension: Retention, records: Sequence[RetiredMessage]
     ) -> None:

@@ -16,7 +16,7 @@ from asyncmail.model import Report
 from asyncmail.plugins.interfaces import Ack, Sink
 from asyncmail.testing import samples
 from asyncmail.testing.receiver import Reply, ReportReceiver
-from asyncmail.testing.suites.base import Suite, reaches_peer
+from asyncmail.testing.suites.base import Suite, plays_peer, reaches_peer
 from asyncmail.testing.suites.calls import broken, hang, promise
 
 UNAVAILABLE = "raise SinkUnavailable(why), or SinkRefused(why) if a smaller list may pass"
@@ -129,7 +129,7 @@ class SinkSuite(Suite[Sink]):
             f"{self.called('deliver')} acknowledged {sorted(acknowledged)} although {why}: {UNAVAILABLE}",
         )
 
-    @reaches_peer
+    @plays_peer
     async def test_what_the_receiver_confirmed_is_acknowledged(
         self, extension: Sink, receiver: Receiver, reports: Sequence[Report]
     ) -> None:
@@ -148,35 +148,35 @@ class SinkSuite(Suite[Sink]):
             " what has arrived, and bring each once, in order",
         )
 
-    @reaches_peer
+    @plays_peer
     async def test_what_is_refused_is_not_acknowledged(
         self, extension: Sink, receiver: Receiver
     ) -> None:
         why = "the receiver refused the list"
         await self._acknowledges_nothing(extension, receiver, Manner.REFUSES, why)
 
-    @reaches_peer
+    @plays_peer
     async def test_a_failing_receiver_acknowledges_nothing(
         self, extension: Sink, receiver: Receiver
     ) -> None:
         why = "the receiver failed"
         await self._acknowledges_nothing(extension, receiver, Manner.FAILS, why)
 
-    @reaches_peer
+    @plays_peer
     async def test_without_a_confirmation_nothing_is_acknowledged(
         self, extension: Sink, receiver: Receiver
     ) -> None:
         why = "the connection ended before the receiver had confirmed anything"
         await self._acknowledges_nothing(extension, receiver, Manner.LOSES_REPLY, why)
 
-    @reaches_peer
+    @plays_peer
     async def test_a_silent_receiver_is_waited_for_and_a_cancelled_call_ends(
         self, extension: Sink, receiver: Receiver
     ) -> None:
         await receiver.behave(Manner.HANGS)
         await hang(self.called("deliver"), lambda: extension.deliver([samples.report()]))
 
-    @reaches_peer
+    @plays_peer
     async def test_it_works_again_after_failures(self, extension: Sink, receiver: Receiver) -> None:
         impossible = {
             Manner.REFUSES: "test_what_is_refused_is_not_acknowledged",
@@ -248,7 +248,7 @@ class SinkSuite(Suite[Sink]):
             f"{self.called('deliver')} changed a report: other sinks get the same ones",
         )
 
-    @reaches_peer
+    @plays_peer
     async def test_no_secret_is_in_errors_or_log(
         self,
         extension: Sink,

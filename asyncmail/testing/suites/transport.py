@@ -16,7 +16,7 @@ from asyncmail.model import Delivery, Disposition, Envelope, RecipientOutcome
 from asyncmail.plugins.interfaces import Attempt, Transport
 from asyncmail.testing import samples
 from asyncmail.testing.lone import NotingAttempt
-from asyncmail.testing.suites.base import Suite, reaches_peer
+from asyncmail.testing.suites.base import Suite, plays_peer, reaches_peer
 from asyncmail.testing.suites.calls import HANGING_SECONDS, end, hang, promise
 from asyncmail.testing.suites.peer import Behaviour, Peer, SmtpPeer
 
@@ -107,7 +107,7 @@ class TransportSuite(Suite[Transport]):
 
     # --- outcomes ---
 
-    @reaches_peer
+    @plays_peer
     async def test_a_message_is_accepted_whole_and_once(self, extension: Transport) -> None:
         envelope = self.envelope("m1", Behaviour.ACCEPTS)
         outcomes = await self.sent(extension, envelope)
@@ -120,7 +120,7 @@ class TransportSuite(Suite[Transport]):
             " say accepted only when the peer has confirmed",
         )
 
-    @reaches_peer
+    @plays_peer
     async def test_one_of_three_recipients_is_refused(self, extension: Transport) -> None:
         envelope = self.envelope("m1", Behaviour.ACCEPTS, Behaviour.REFUSES, Behaviour.ACCEPTS)
         outcomes = await self.sent(extension, envelope)
@@ -139,7 +139,7 @@ class TransportSuite(Suite[Transport]):
             f"{self.called('send')} brought it to {copies}: the two others get one copy each",
         )
 
-    @reaches_peer
+    @plays_peer
     async def test_a_temporary_refusal_is_temporary(self, extension: Transport) -> None:
         envelope = self.envelope("m1", Behaviour.DEFERS)
         outcomes = await self.sent(extension, envelope)
@@ -147,7 +147,7 @@ class TransportSuite(Suite[Transport]):
             outcomes, envelope, Disposition.TEMPORARY, why="the peer asked to try again later"
         )
 
-    @reaches_peer
+    @plays_peer
     async def test_a_drop_before_the_dot_is_temporary(self, extension: Transport) -> None:
         envelope = self.envelope("m1", Behaviour.DROPS)
         outcomes = await self.sent(extension, envelope)
@@ -158,7 +158,7 @@ class TransportSuite(Suite[Transport]):
             why="the connection ended before the message was handed over, so it can safely be sent again",
         )
 
-    @reaches_peer
+    @plays_peer
     async def test_a_drop_after_the_dot_is_uncertain(self, extension: Transport) -> None:
         envelope = self.envelope("m1", Behaviour.LOSES_REPLY)
         outcomes = await self.sent(extension, envelope)
@@ -169,7 +169,7 @@ class TransportSuite(Suite[Transport]):
             why="the message was handed over and the reply never came, so nobody knows",
         )
 
-    @reaches_peer
+    @plays_peer
     async def test_it_works_again_after_failures(self, extension: Transport) -> None:
         for n, behaviour in enumerate((Behaviour.DROPS, Behaviour.REFUSES, Behaviour.DEFERS)):
             if behaviour.name.lower() not in self._impossible():
@@ -194,14 +194,14 @@ class TransportSuite(Suite[Transport]):
 
     # --- silence ---
 
-    @reaches_peer
+    @plays_peer
     async def test_a_silent_peer_is_waited_for_and_a_cancelled_call_ends(
         self, extension: Transport
     ) -> None:
         envelope = self.envelope("m1", Behaviour.HANGS)
         await hang(self.called("send"), self._sending(extension, envelope, NotingAttempt()))
 
-    @reaches_peer
+    @plays_peer
     async def test_a_peer_silent_after_the_dot_is_waited_for_and_a_cancelled_call_ends(
         self, extension: Transport
     ) -> None:
@@ -290,7 +290,7 @@ class TransportSuite(Suite[Transport]):
 
     # --- isolation ---
 
-    @reaches_peer
+    @plays_peer
     async def test_concurrent_sends_do_not_mix(self, extension: Transport) -> None:
         envelopes = [self.envelope(f"m{n}", Behaviour.ACCEPTS) for n in range(20)]
         found = await asyncio.gather(*(self.sent(extension, envelope) for envelope in envelopes))
@@ -313,7 +313,7 @@ class TransportSuite(Suite[Transport]):
             f"{self.called('send')} changed envelope or account: later attempts need them unchanged",
         )
 
-    @reaches_peer
+    @plays_peer
     async def test_no_secret_is_in_outcomes_or_log(
         self,
         extension: Transport,
@@ -331,7 +331,7 @@ class TransportSuite(Suite[Transport]):
         self.keeps_secrets(caplog.text, secrets)
         self.keeps_secrets("\n".join(texts), secrets, "the text of an outcome")
 
-    @reaches_peer
+    @plays_peer
     async def test_stop_ends_what_hangs(
         self, make: Callable[[], Transport], extension: Transport
     ) -> None:
