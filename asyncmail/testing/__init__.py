@@ -22,6 +22,7 @@ from asyncmail.testing.receiver import Failing, Post, Reply, ReportReceiver
 if TYPE_CHECKING:
     from asyncmail.testing.lone import LoneContext, NotingAttempt, make_extension
     from asyncmail.testing.running import RunningService, StartService, mail
+    from asyncmail.testing.stores import Stores, StoreSuite
     from asyncmail.testing.suites import (
         AttachmentSourceSuite,
         Behaviour,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
 _HOMES = {  # of what is not in the suites
     **dict.fromkeys(("LoneContext", "NotingAttempt", "make_extension"), "lone"),
+    **dict.fromkeys(("StoreSuite", "Stores"), "stores"),
     **dict.fromkeys(("RunningService", "StartService", "mail"), "running"),
 }
 
@@ -70,6 +72,8 @@ __all__ = [
     "SinkSuite",
     "SmtpPeer",
     "StartService",
+    "StoreSuite",
+    "Stores",
     "TransportSuite",
     "ValidatorSuite",
     "Violation",

@@ -33,7 +33,7 @@ from asyncmail.testing.suites import (
     TransportSuite,
     ValidatorSuite,
 )
-from asyncmail.testing.suites.base import PLAYS_PEER, REACHES_PEER
+from asyncmail.testing.suites.rules import PLAYS_PEER, REACHES_PEER
 
 SUITES: Final[Mapping[Kind, type[Suite[Any]]]] = {
     Kind.VALIDATOR: ValidatorSuite,

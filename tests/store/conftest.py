@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 from sqlite_stores import SQLiteStores
-from store_steps import Steps
 
 from asyncmail.store.base import Store
 from asyncmail.testing.clock import ManualClock
+from asyncmail.testing.stores.steps import Steps
 
 
 @pytest.fixture

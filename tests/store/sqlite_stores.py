@@ -10,10 +10,11 @@ from asyncmail.store.base import Store
 from asyncmail.store.keys import KeyRing
 from asyncmail.store.sqlite import SQLiteStore
 from asyncmail.testing.clock import ManualClock
+from asyncmail.testing.stores import Stores
 
 
-class SQLiteStores:
-    """Opens stores on one database. Another engine's tests bring a class with these methods."""
+class SQLiteStores(Stores):
+    """Opens stores on one file."""
 
     def __init__(self, folder: Path, clock: ManualClock) -> None:
         self.path = folder / "queue.db"

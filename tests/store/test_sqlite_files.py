@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 from sqlite_stores import SQLiteStores
-from store_steps import Steps, ids
 
 from asyncmail.errors import DatabaseHeld, DatabaseUnusable, SchemaTooNew
 from asyncmail.store import migrations
@@ -21,6 +20,7 @@ from asyncmail.store.lockfile import LockFile
 from asyncmail.store.migrations import Migration
 from asyncmail.store.opening import prepare
 from asyncmail.testing.clock import ManualClock
+from asyncmail.testing.stores.steps import Steps, ids
 
 
 async def made(stores: SQLiteStores, clock: ManualClock) -> None:

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 from sqlite_stores import SQLiteStores
-from store_steps import Steps, ids
 
 from asyncmail.errors import StoreError, StoreUnavailable
 from asyncmail.store.base import Addition, Health, Status
 from asyncmail.testing.clock import ManualClock
+from asyncmail.testing.stores.steps import Steps, ids
 
 PATIENCE = 10.0  # seconds for what should take none
 

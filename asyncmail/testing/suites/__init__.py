@@ -15,11 +15,12 @@ The tests cannot be overridden in silence: see ``Suite.cannot`` and ``overrides_
 """
 
 from asyncmail.testing.suites.attachments import AttachmentSourceSuite
-from asyncmail.testing.suites.base import Suite, overrides_suite
+from asyncmail.testing.suites.base import Suite
 from asyncmail.testing.suites.filter import FilterSuite
 from asyncmail.testing.suites.observer import ObserverSuite
 from asyncmail.testing.suites.peer import Behaviour, Peer, Received, SmtpPeer
 from asyncmail.testing.suites.retention import RetentionSuite
+from asyncmail.testing.suites.rules import overrides_suite
 from asyncmail.testing.suites.sink import HttpReceiver, Manner, Receiver, SinkSuite
 from asyncmail.testing.suites.transport import TransportSuite
 from asyncmail.testing.suites.validator import ValidatorSuite

@@ -12,8 +12,9 @@ from asyncmail.errors import AttachmentError
 from asyncmail.model import Attachment, AttachmentReference, Message
 from asyncmail.plugins.interfaces import AttachmentSource
 from asyncmail.testing import samples
-from asyncmail.testing.suites.base import Suite, reaches_peer
+from asyncmail.testing.suites.base import Suite
 from asyncmail.testing.suites.calls import broken, promise
+from asyncmail.testing.suites.rules import reaches_peer
 
 Present = tuple[AttachmentReference, bytes]
 ODD_PATHS = ("", " ", "/", "..", "a:b:c", "\0", "é\ud800", "x" * 10_000, "base64:!", "//host/share")

@@ -16,41 +16,13 @@ from asyncmail.testing.lone import LoneContext, find_offer, make_extension
 from asyncmail.testing.samples import PASSWORD
 from asyncmail.testing.suites.calls import ANSWER_SECONDS, ask, broken, promise
 from asyncmail.testing.suites.leaks import Holdings, left_since
+from asyncmail.testing.suites.rules import Rules, reaches_peer
 
 ExtensionT = TypeVar("ExtensionT", bound=Extension)
 T = TypeVar("T")
-TestT = TypeVar("TestT", bound=Callable[..., Any])
-
-_REASON = "__asyncmail_overrides_because__"
-REACHES_PEER = "__asyncmail_reaches_peer__"
-PLAYS_PEER = "__asyncmail_plays_peer__"
 
 
-def overrides_suite(reason: str) -> Callable[[TestT], TestT]:
-    """Marks a test that replaces one of its suite, with the reason why it has to."""
-    if not isinstance(reason, str) or not reason.strip():
-        raise TypeError('overrides_suite("...") needs the reason in words')
-
-    def mark(test: TestT) -> TestT:
-        setattr(test, _REASON, reason)
-        return test
-
-    return mark
-
-
-def reaches_peer(test: TestT) -> TestT:
-    """Marks a test of a suite in which something really goes out to the peer."""
-    setattr(test, REACHES_PEER, True)
-    return test
-
-
-def plays_peer(test: TestT) -> TestT:
-    """Marks a test of a suite whose peer has to misbehave on demand, or to tell what it got."""
-    setattr(test, PLAYS_PEER, True)
-    return test
-
-
-class Suite(Generic[ExtensionT]):
+class Suite(Rules, Generic[ExtensionT]):
     """The promises of one kind of extension; subclass one of its subclasses as ``class TestMine``.
 
     ``offer``: the name under which your installed package offers the extension (or an ``Offer``).
@@ -62,29 +34,7 @@ class Suite(Generic[ExtensionT]):
 
     kind: ClassVar[type[Extension]]
     offer: ClassVar[str | Offer[Any]]
-    cannot: ClassVar[Mapping[str, str]] = {}
     seconds: ClassVar[float] = ANSWER_SECONDS
-    pytestmark = pytest.mark.anyio
-
-    def __init_subclass__(cls, **more: Any) -> None:
-        super().__init_subclass__(**more)
-        if cls.__module__.startswith("asyncmail.testing.suites"):
-            return
-        for name, test in vars(cls).items():
-            inherited = name.startswith("test_") and hasattr(super(cls, cls), name)
-            if inherited and not getattr(test, _REASON, ""):
-                raise TypeError(
-                    f"{cls.__name__}.{name} replaces a promise of its suite: rename it; or, if the peer"
-                    f' cannot play it, say cannot = {{"{name}": "the reason"}}; or, if it must differ,'
-                    ' mark it with @overrides_suite("the reason")'
-                )
-        for name, reason in cls.cannot.items():
-            if not hasattr(cls, name) or not name.startswith("test_"):
-                raise TypeError(
-                    f"{cls.__name__}.cannot names '{name}', which its suite does not have"
-                )
-            if not isinstance(reason, str) or not reason.strip():
-                raise TypeError(f"{cls.__name__}.cannot['{name}'] needs the reason in words")
 
     # --- for the author to override ---
 
@@ -103,21 +53,6 @@ class Suite(Generic[ExtensionT]):
         raise NotImplementedError
 
     # --- made by the suite ---
-
-    @pytest.fixture(autouse=True)
-    def _skipped_with_a_reason(self, request: pytest.FixtureRequest) -> None:
-        reason = self.cannot.get(request.node.originalname)
-        if reason is not None:
-            pytest.skip(reason)
-
-    @pytest.fixture
-    def anyio_backend(self) -> str:
-        return "asyncio"
-
-    @pytest.fixture
-    def clock(self) -> ManualClock:
-        """The time that the extension is lent."""
-        return ManualClock()
 
     @pytest.fixture
     def found(self) -> Offer[ExtensionT]:

@@ -10,8 +10,9 @@ import pytest
 from asyncmail.model import Event, EventKind
 from asyncmail.plugins.interfaces import Observer
 from asyncmail.testing import samples
-from asyncmail.testing.suites.base import Suite, reaches_peer
+from asyncmail.testing.suites.base import Suite
 from asyncmail.testing.suites.calls import promise
+from asyncmail.testing.suites.rules import reaches_peer
 
 DEADLINE = 1.0  # of one event
 BURST = 200  # events in a row

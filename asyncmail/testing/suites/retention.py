@@ -10,8 +10,9 @@ import pytest
 from asyncmail.model import RetiredMessage
 from asyncmail.plugins.interfaces import Retention
 from asyncmail.testing import samples
-from asyncmail.testing.suites.base import Suite, plays_peer, reaches_peer
+from asyncmail.testing.suites.base import Suite
 from asyncmail.testing.suites.calls import broken, promise
+from asyncmail.testing.suites.rules import plays_peer, reaches_peer
 
 RELEASE = "nothing is deleted then, and the same records come again; return the ids that are safe"
 

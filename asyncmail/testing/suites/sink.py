@@ -16,8 +16,9 @@ from asyncmail.model import Report
 from asyncmail.plugins.interfaces import Ack, Sink
 from asyncmail.testing import samples
 from asyncmail.testing.receiver import Reply, ReportReceiver
-from asyncmail.testing.suites.base import Suite, plays_peer, reaches_peer
+from asyncmail.testing.suites.base import Suite
 from asyncmail.testing.suites.calls import broken, hang, promise
+from asyncmail.testing.suites.rules import plays_peer, reaches_peer
 
 UNAVAILABLE = "raise SinkUnavailable(why), or SinkRefused(why) if a smaller list may pass"
 

@@ -16,9 +16,10 @@ from asyncmail.model import Delivery, Disposition, Envelope, RecipientOutcome
 from asyncmail.plugins.interfaces import Attempt, Transport
 from asyncmail.testing import samples
 from asyncmail.testing.lone import NotingAttempt
-from asyncmail.testing.suites.base import Suite, plays_peer, reaches_peer
+from asyncmail.testing.suites.base import Suite
 from asyncmail.testing.suites.calls import HANGING_SECONDS, end, hang, promise
 from asyncmail.testing.suites.peer import Behaviour, Peer, SmtpPeer
+from asyncmail.testing.suites.rules import plays_peer, reaches_peer
 
 FAILURES = "failures are outcomes too: return Delivery.of_all(...) with what is known"
 REVOKED = {Disposition.ACCEPTED, Disposition.PERMANENT, Disposition.UNCERTAIN}

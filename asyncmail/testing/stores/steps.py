@@ -1,4 +1,4 @@
-"""Short words for what the store's tests do over and over."""
+"""Short words for what the promises of a store do over and over."""
 
 from __future__ import annotations
 
