@@ -11,10 +11,9 @@ from dataclasses import dataclass, field
 from asyncmail.clock import Clock
 from asyncmail.errors import AttemptRevoked
 from asyncmail.model import Account, Priority
-from asyncmail.smtp.session import Session
+from asyncmail.smtp.session import PULSE, Session
 
 NOOP_AFTER = 30.0  # seconds idle after which a connection is tried before it gets a message
-PULSE = 60.0  # seconds between signs of life of those who wait for a connection
 
 
 @dataclass(order=True, slots=True)
@@ -50,9 +49,9 @@ class Lease:
         """The dot is written: let the next envelope follow at once, if one waits and may."""
         self._handed_on = self.pool.chain(self.session, self._priority)
 
-    async def reconnect(self) -> None:
+    async def reconnect(self, progress: Callable[[], None]) -> None:
         """Put a new connection in the place of one that broke; raises ``ConnectFailed``."""
-        self.session = await self.pool.replace(self.session)
+        self.session = await self.pool.replace(self.session, progress)
 
 
 class AccountPool:
@@ -80,6 +79,7 @@ class AccountPool:
         self._taken = 0
         self._ordinary = 0  # of the taken: those not for immediate messages
         self._waiting: list[_Waiting] = []
+        self._connecting: list[Callable[[], None]] = []  # the progress of each
         self._arrivals = itertools.count()
         self._expiry: asyncio.TimerHandle | None = None
         self._pulse: asyncio.TimerHandle | None = None
@@ -126,17 +126,17 @@ class AccountPool:
         else:
             session = await self._wait(priority, progress)
         try:
-            session = await self._ready(session)
+            session = await self._ready(session, progress)
         except BaseException:
             self._give_back(priority)
             raise
         self._use(session)
         return Lease(self, session, priority)
 
-    async def replace(self, broken: Session) -> Session:
+    async def replace(self, broken: Session, progress: Callable[[], None]) -> Session:
         """A new session in a slot that is held already."""
         self._in_use.discard(broken)
-        session = await self._connect(self.account)
+        session = await self._new(progress)
         self._use(session)
         return session
 
@@ -228,8 +228,7 @@ class AccountPool:
             priority, next(self._arrivals), asyncio.get_running_loop().create_future(), progress
         )
         heapq.heappush(self._waiting, waiting)
-        if self._pulse is None:
-            self._beat()
+        self._keep_beating()
         try:
             return await waiting.granted
         except asyncio.CancelledError:
@@ -241,12 +240,17 @@ class AccountPool:
                     self.release(session, priority)
             raise
 
+    def _keep_beating(self) -> None:
+        if self._pulse is None:
+            self._beat()
+
     def _beat(self) -> None:
-        """Waiting in line is no silence of the peer: those ahead have clocks of their own."""
+        """Waiting in line and connecting are no silence: those ahead, and each step of the way to a
+        session, have clocks of their own."""
         self._pulse = None
-        if self._waiting:
-            for waiting in self._waiting:
-                waiting.progress()
+        if self._waiting or self._connecting:
+            for progress in [*(waiting.progress for waiting in self._waiting), *self._connecting]:
+                progress()
             self._pulse = asyncio.get_running_loop().call_later(PULSE, self._beat)
 
     # --- connections -----------------------------------------------------------------------------
@@ -260,31 +264,39 @@ class AccountPool:
         if self._closed:
             session.break_off("the smtp transport was stopped")
 
-    async def _ready(self, session: Session | None) -> Session:
+    async def _new(self, progress: Callable[[], None]) -> Session:
+        self._connecting.append(progress)
+        self._keep_beating()
+        try:
+            return await self._connect(self.account)
+        finally:
+            self._connecting.remove(progress)
+
+    async def _ready(self, session: Session | None, progress: Callable[[], None]) -> Session:
         """The given session, an idle one that still answers, or a new one."""
         while True:
             if session is None and self._idle:
                 session = self._idle.pop()
             if session is None:
-                return await self._connect(self.account)
-            if await self._answers(session):
+                return await self._new(progress)
+            if await self._answers(session, progress):
                 return session
             session = None
 
-    async def _answers(self, session: Session) -> bool:
+    async def _answers(self, session: Session, progress: Callable[[], None]) -> bool:
         if not session.usable:
             return False
         if session.unclean:
             session.unclean = False
-            return await self._try(session, b"RSET")
+            return await self._try(session, b"RSET", progress)
         if session.idle_since and self._clock.steady() - session.idle_since > NOOP_AFTER:
-            return await self._try(session, b"NOOP")
+            return await self._try(session, b"NOOP", progress)
         return True
 
-    async def _try(self, session: Session, verb: bytes) -> bool:
+    async def _try(self, session: Session, verb: bytes, progress: Callable[[], None]) -> bool:
         self._in_use.add(session)
         try:
-            answered = await session.command(verb)
+            answered = await session.command(verb, progress)
         except BaseException:
             session.break_off("given up while it was tried")
             raise

@@ -66,7 +66,7 @@ class Sender:
                 delivery, stale = await self._transact(lease, envelope, body, attempt)
                 if stale:
                     begun = delivery.transaction_begun
-                    await lease.reconnect()
+                    await lease.reconnect(attempt.progress)
                     delivery, _ = await self._transact(lease, envelope, body, attempt)
         except ConnectFailed as failure:
             delivery = _account_problem(envelope, failure)

@@ -17,6 +17,7 @@ from asyncmail.smtp.replies import MalformedReply, Reply, ReplyParser
 
 CHUNK = 65_536  # bytes of a body that are written before the flow is looked at again
 QUIT_SECONDS = 5.0
+PULSE = 60.0  # seconds between signs of life of those who wait within a clock of ours
 
 # First digits that a reply may have at this point; anything else is another command's reply.
 _IN_STEP = {
@@ -92,9 +93,10 @@ class Session(asyncio.Protocol):
         self._transport = transport
         self._parser = ReplyParser()
         self._pending: deque[Exchange] = deque()
-        self._clock = _Deadline(self._loop, self._late)
+        self._clock = _Deadline(self._loop, self._late, self._beat)
         self._waits_for = ""
         self._paused = False
+        self._writing = _no_progress  # of the message that waits for room
         self._drained: asyncio.Future[None] | None = None
         self._quitting = False
         self._doomed = ""
@@ -142,7 +144,9 @@ class Session(asyncio.Protocol):
                 self._clock.set(self.timeouts.block)
                 self._waits_for = "room for the message"
                 self._drained = self._loop.create_future()
+                self._writing = progress
                 await self._drained
+                self._writing = _no_progress
                 self._clock.clear()
             if self.broken is not None:
                 return None
@@ -151,9 +155,9 @@ class Session(asyncio.Protocol):
             return None
         return self.begin(view[start:] if start else body, (Phase.DOT,), progress)
 
-    async def command(self, verb: bytes) -> bool:
+    async def command(self, verb: bytes, progress: Callable[[], None]) -> bool:
         """NOOP or RSET between messages; whether the session can go on."""
-        exchange = self.begin(verb + b"\r\n", (Phase.EHLO,), _no_progress)
+        exchange = self.begin(verb + b"\r\n", (Phase.EHLO,), progress)
         await exchange.done
         return self.broken is None and exchange.replies[0].code // 100 == 2
 
@@ -269,18 +273,33 @@ class Session(asyncio.Protocol):
             self._clock.set(timeouts.command)
         self._waits_for = "a reply"
 
+    def _beat(self) -> None:
+        """The peer is within its time, however long that is: nobody else is to lose patience."""
+        self._writing()
+        for exchange in self._pending:
+            exchange.progress()
+
     def _late(self, seconds: float) -> None:
         self.break_off(f"{self._waits_for} did not come within {seconds:g} s", timeout=True)
 
 
 class _Deadline:
-    """One deadline at a time, moved for every reply; the loop's timer is re-armed only when it must."""
+    """One deadline at a time, moved for every reply; the loop's timer is re-armed only when it must.
 
-    __slots__ = ("_due", "_expired", "_loop", "_seconds", "_timer")
+    ``beat`` is called from time to time, at least every ``PULSE`` seconds, before it has passed.
+    """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, expired: Callable[[float], None]) -> None:
+    __slots__ = ("_beat", "_due", "_expired", "_loop", "_seconds", "_timer")
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        expired: Callable[[float], None],
+        beat: Callable[[], None],
+    ) -> None:
         self._loop = loop
         self._expired = expired
+        self._beat = beat
         self._due: float | None = None
         self._seconds = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -292,7 +311,7 @@ class _Deadline:
             if self._timer.when() <= due:
                 return
             self._timer.cancel()
-        self._timer = self._loop.call_at(due, self._ring)
+        self._arm(due)
 
     def clear(self) -> None:
         self._due = None
@@ -307,9 +326,13 @@ class _Deadline:
         if self._due is None:
             return
         if self._due > self._loop.time():
-            self._timer = self._loop.call_at(self._due, self._ring)
+            self._beat()
+            self._arm(self._due)
         else:
             self._expired(self._seconds)
+
+    def _arm(self, due: float) -> None:
+        self._timer = self._loop.call_at(min(due, self._loop.time() + PULSE), self._ring)
 
 
 def _size(extensions: Mapping[str, str]) -> int | None:
@@ -322,7 +345,7 @@ def _size(extensions: Mapping[str, str]) -> int | None:
 
 
 def _no_progress() -> None:
-    """A command between messages moves nobody's attempt."""
+    """For what is done on nobody's behalf."""
 
 
 def attach(
