@@ -40,6 +40,8 @@ class Transaction:
         self._body = body
         self._attempt = attempt
         self._dot_written = dot_written
+        self._eight_bit = not envelope.data.isascii()
+        self._foreign_header = self._eight_bit and not wire.header(envelope.data).isascii()
         self._reused = session.reused
         self._settled: dict[str, RecipientOutcome] = {}
         self._begun = False
@@ -110,7 +112,9 @@ class Transaction:
                 f"too large: {len(envelope.data)} bytes, the server takes {session.size}",
                 "5.3.4",
             )
-        elif not session.eight_bit and not envelope.data.isascii():
+        elif self._foreign_header and not session.smtputf8:
+            refusal = ("the message's header needs SMTPUTF8, the server does not offer it", "5.6.7")
+        elif self._eight_bit and not session.eight_bit:
             refusal = ("the message has 8-bit content, the server offers no 8BITMIME", "5.6.3")
         elif not session.smtputf8 and not envelope.sender.isascii():
             refusal = ("the sender's address needs SMTPUTF8, the server does not offer it", "5.6.7")
@@ -144,8 +148,8 @@ class Transaction:
             wire.mail(
                 envelope.sender,
                 size,
-                eight_bit=session.eight_bit and not envelope.data.isascii(),
-                utf8=envelope.needs_smtputf8 and session.smtputf8,
+                eight_bit=self._eight_bit and session.eight_bit,
+                utf8=session.smtputf8 and (envelope.needs_smtputf8 or self._foreign_header),
             ),
             *map(wire.rcpt, tried),
             b"DATA\r\n",

@@ -37,6 +37,12 @@ def dotted(data: bytes) -> bytes:
     return data + DOT if not data or data.endswith(b"\r\n") else data + b"\r\n" + DOT
 
 
+def header(data: bytes) -> bytes:
+    """The header section: all before the first empty line (RFC 5322 2.1)."""
+    end = data.find(b"\r\n\r\n")
+    return data if end < 0 else data[:end]
+
+
 def mail(sender: str, size: int | None, *, eight_bit: bool, utf8: bool) -> bytes:
     """The MAIL command; ``size`` only for a server that offers SIZE (RFC 1870)."""
     command = f"MAIL FROM:<{sender}>"

@@ -306,12 +306,31 @@ async def test_without_smtputf8_only_those_who_need_it_are_refused(
         assert dispositions(delivery) == [PERMANENT]
 
 
+async def test_a_header_beyond_ascii_goes_only_to_servers_with_smtputf8(
+    transport: SmtpTransport,
+) -> None:
+    header = "From: <a@example.org>\r\nTo: <jörg@example.net>\r\n"
+    for data in (f"{header}\r\nHello.\r\n", header):
+        message = envelope("b@example.net", "c@example.net", data=data.encode())
+        async with ScriptedServer(extensions=("8BITMIME",)) as smtp:
+            delivery = await transport.send(message, account(smtp.port), Attempt())
+            assert dispositions(delivery) == [PERMANENT, PERMANENT]
+            assert "header needs SMTPUTF8" in delivery.outcomes[0].text
+            assert smtp.messages == []
+        async with ScriptedServer(extensions=("8BITMIME", "SMTPUTF8")) as smtp:
+            delivery = await transport.send(message, account(smtp.port), Attempt())
+            assert dispositions(delivery) == [ACCEPTED, ACCEPTED]
+            assert "MAIL FROM:<a@example.org> BODY=8BITMIME SMTPUTF8" in smtp.commands
+
+
 async def test_smtputf8_is_said_only_where_it_is_needed(transport: SmtpTransport) -> None:
     async with ScriptedServer() as smtp:
         await attempt(transport, smtp, "a@example.net")
         await attempt(transport, smtp, "ü@example.net")
+        text = envelope(data="Subject: x\r\n\r\nfür\r\n".encode())
+        await transport.send(text, account(smtp.port), Attempt())
         mails = [command for command in smtp.commands if command.startswith("MAIL")]
-        assert ["SMTPUTF8" in mail for mail in mails] == [False, True]
+        assert ["SMTPUTF8" in mail for mail in mails] == [False, True, False]
 
 
 async def test_a_message_with_bare_line_ends_reaches_no_server(transport: SmtpTransport) -> None:
