@@ -85,6 +85,13 @@ LIMIT ?
 _ORPHANS_SCHEDULED = _ORPHANS_WAITING.format(state="scheduled")
 _ORPHANS_RETRY = _ORPHANS_WAITING.format(state="retry")
 
+# What is left of a wait, by the wall clock of its recording and by that of now; a second is for the
+# fraction that ``deferred_ts`` does not show.
+_SHORTEN_WAITS = """
+UPDATE messages SET due = ?1 + deferred_ts + 1 - max(?2, updated_at)
+WHERE state = 'retry' AND due > ?1 + deferred_ts + 1 - max(?2, updated_at)
+"""
+
 _PENDING = """
 SELECT (SELECT count(*) FROM messages WHERE state = 'ready')
     + (SELECT count(*) FROM messages WHERE state = 'scheduled')
@@ -182,11 +189,8 @@ async def _restart(tx: Transaction, calls: Sequence[None]) -> list[None]:
     await claims.disown(tx)
     await limits.restart(tx)
     await reports.forget_postponements(tx)
-    # A clock set back while the service was down must not lengthen a wait.
-    await tx.rows(
-        "UPDATE messages SET due = due - (updated_at - ?) WHERE state = 'retry' AND updated_at > ?",
-        (tx.steady, tx.steady + 1),
-    )
+    # Steady time begins anew: a clock set back since the last start must not lengthen a wait.
+    await tx.rows(_SHORTEN_WAITS, (tx.steady, tx.wall))
     return [None for _ in calls]
 
 
