@@ -55,7 +55,7 @@ class RabbitMqLink(Link):
         for error in errors:
             if not isinstance(error, DeliveryError):
                 raise error
-        return _words(errors[0]) if errors else ""
+        return str(errors[0]) if errors else ""
 
     async def _publish(self, exchange: AbstractExchange, note: Note, confirmed: set[str]) -> None:
         message = aio_pika.Message(
@@ -72,10 +72,6 @@ class RabbitMqLink(Link):
         if self._connection is not None:
             connection, self._connection, self._exchange = self._connection, None, None
             await connection.close()
-
-
-def _words(error: BaseException) -> str:
-    return "no queue takes them, or one refuses" if not str(error) else str(error)
 
 
 LINK = RabbitMqLink
