@@ -55,6 +55,14 @@ def attachment(**fields: Any) -> dict[str, Any]:
     return {"filename": "a.txt", "storage_path": "base64:aGk=", **fields}
 
 
+def test_inline_content_has_its_prefix_however_it_was_marked() -> None:
+    marked = attachment(storage_path="aGk=", fetch_mode="base64")
+    given = {**MINIMAL, "attachments": [marked, attachment(fetch_mode="base64"), attachment()]}
+    stored = fill_in(given, created_ts=CREATED_TS, random=random.Random(1))
+    assert [a["storage_path"] for a in stored["attachments"]] == ["base64:aGk="] * 3
+    assert [a.storage_path for a in read(**given).attachments] == ["base64:aGk="] * 3
+
+
 def test_a_full_payload_becomes_a_message() -> None:
     message = read(
         to=["Ann <ann@example.org>", "bob@EXAMPLE.org"],

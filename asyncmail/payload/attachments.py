@@ -50,7 +50,11 @@ def known_fields(value: object) -> object:
 
 
 def _known(item: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: item[name] for name in FIELDS if item.get(name) is not None}
+    known = {name: item[name] for name in FIELDS if item.get(name) is not None}
+    path = known.get("storage_path")
+    if known.get("fetch_mode") == "base64" and isinstance(path, str):
+        known["storage_path"] = _inline(path)
+    return known
 
 
 def _reference(item: object) -> AttachmentReference:
@@ -102,8 +106,13 @@ def _storage_path(value: object, filename: str, fetch_mode: str | None) -> str:
             binascii.a2b_base64(value.removeprefix(INLINE), strict_mode=True)
         except ValueError as error:
             raise Rejected(f"invalid payload: content of {filename!r}: {error}") from None
-        return value
+        return _inline(value)
     return texts.opaque("storage_path", value, MAX_PATH)
+
+
+def _inline(content: str) -> str:
+    """Content in the payload itself is told by its prefix alone, whatever else named it as such."""
+    return content if content.startswith(INLINE) else INLINE + content
 
 
 def _matching(matches: Any, name: str, value: object) -> str | None:
