@@ -50,10 +50,11 @@ def broker(name: str, folder: Path) -> Iterator[int]:
 def own_broker(name: str, arguments: Sequence[str]) -> Iterator[int]:
     """A broker of the tests' own; ``PORT`` in the arguments stands for its port. Where the program is
     missing, the test is skipped with its name; with CI in the environment, it fails."""
-    program = PROGRAMS.get(name, name)
-    found = shutil.which(program) or shutil.which(program, path="/usr/sbin")
-    if name not in PROGRAMS or not found:
-        missing = f"no {name} on {HOST}:{PORTS[name]}, and no program {program} to start one"
+    program = PROGRAMS.get(name)
+    found = program and (shutil.which(program) or shutil.which(program, path="/usr/sbin"))
+    if not found:
+        missing = f"there is no {name} on {HOST}:{PORTS[name]}"
+        missing += f", and {program} is not installed" if program else ""
         pytest.fail(missing) if os.environ.get("CI") else pytest.skip(missing)
     port = free_port()
     with started([found, *(part.replace("PORT", str(port)) for part in arguments)], port):
