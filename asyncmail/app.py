@@ -151,6 +151,7 @@ def _assemble(
         policy,
         budget=ByteBudget(delivery.max_inflight_bytes),
         max_message_bytes=delivery.max_message_bytes,
+        mask=secrets.mask,
     )
     dispatcher = Dispatcher(
         store,

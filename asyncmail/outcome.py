@@ -11,6 +11,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from math import isfinite
 
 from asyncmail.model import Delivery, Disposition, RecipientOutcome
 
@@ -135,7 +136,7 @@ def decide(
     now: float,
     spread: Callable[[], float] = random.random,
 ) -> Decision:
-    """Right half of the table. ``recipients``: all of the message's; ``now``: wall seconds."""
+    """Right half of the table. ``recipients``: all of the message's; ``now``: steady seconds."""
     settled = dict(history.settled)
     waiting: list[RecipientOutcome] = []
     for outcome in delivery.outcomes:
@@ -170,7 +171,7 @@ def decide(
         if delivery.account_problem:
             return counts.again(words)
         if not delivery.charged and not unsure:
-            return counts.later(words, delivery.retry_after or UNCHARGED_DELAY)
+            return counts.later(words, _sane(delivery.retry_after, policy) or UNCHARGED_DELAY)
         step = max(attempts + uncertain, 1)
         return counts.later(words, _backoff(policy, step, delivery.retry_after, spread))
     return counts.again(None)
@@ -274,15 +275,16 @@ class _Counts:
         )
 
     def finished(self, recipients: Sequence[str]) -> Decision:
-        refused = self._refused()
+        refused = self._refused(recipients)
         if not refused:
             return self._decision(Next.SENT, None)
-        return self._decision(Next.ERROR, self._partial(recipients, _words(refused, recipients)))
+        return self._error(recipients, _words(refused, recipients))
 
     def failed(self, recipients: Sequence[str], error: str) -> Decision:
-        refused = self._refused()
-        words = f"{error}; {_words(refused, recipients)}" if refused else error
-        return self._decision(Next.ERROR, self._partial(recipients, words))
+        refused = self._refused(recipients)
+        return self._error(
+            recipients, f"{error}; {_words(refused, recipients)}" if refused else error
+        )
 
     def later(self, error: str, delay: float) -> Decision:
         return self._decision(Next.RETRY, error, delay)
@@ -290,12 +292,29 @@ class _Counts:
     def again(self, error: str | None) -> Decision:
         return self._decision(Next.AGAIN, error)
 
-    def _refused(self) -> list[RecipientOutcome]:
-        return [o for o in self.settled.values() if o.disposition is Disposition.PERMANENT]
+    def _error(self, recipients: Sequence[str], error: str) -> Decision:
+        """The final words name what is uncertain, also where a later attempt ended otherwise."""
+        unsure = self.uncertain + self.rescues
+        if unsure and "uncertain" not in error:
+            error = f"{error} (after {unsure} uncertain attempt{'s' if unsure > 1 else ''})"
+        return self._decision(Next.ERROR, self._partial(recipients, error))
+
+    def _refused(self, recipients: Sequence[str]) -> list[RecipientOutcome]:
+        return self._settled_as(Disposition.PERMANENT, recipients)
+
+    def _settled_as(
+        self, disposition: Disposition, recipients: Sequence[str]
+    ) -> list[RecipientOutcome]:
+        """Of this generation's recipients; the settled ones of an earlier generation are kept too."""
+        return [
+            o
+            for o in self.settled.values()
+            if o.disposition is disposition and o.recipient in recipients
+        ]
 
     def _partial(self, recipients: Sequence[str], error: str) -> str:
         """Name how many recipients have the message, where some do and others never will."""
-        reached = sum(o.disposition is Disposition.ACCEPTED for o in self.settled.values())
+        reached = len(self._settled_as(Disposition.ACCEPTED, recipients))
         if not reached:
             return error
         return f"partial: delivered to {reached} of {len(recipients)}; {error}"
@@ -325,4 +344,9 @@ def _age(policy: Policy) -> str:
 def _backoff(policy: Policy, step: int, wish: float | None, spread: Callable[[], float]) -> float:
     """The last delay repeats; jitter only lengthens, so a server's wish is never undercut."""
     base = policy.retry_delays[min(step, len(policy.retry_delays)) - 1]
-    return max(base, wish or 0.0) * (1 + policy.jitter * spread())
+    return max(base, _sane(wish, policy)) * (1 + policy.jitter * spread())
+
+
+def _sane(wish: float | None, policy: Policy) -> float:
+    """A peer's or plugin's wish, in seconds, as far as it makes sense."""
+    return min(max(wish, 0.0), policy.max_age) if wish is not None and isfinite(wish) else 0.0

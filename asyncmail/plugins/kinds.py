@@ -18,6 +18,10 @@ from asyncmail.plugins.interfaces import (
     Validator,
 )
 
+OWN_PACKAGE: Final = (
+    "asyncmail"  # the built-in plugins come from it; nobody else may offer its names
+)
+
 
 class Kind(StrEnum):
     """What an extension is for; the value is its word in messages and metric labels."""

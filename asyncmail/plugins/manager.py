@@ -19,15 +19,13 @@ from asyncmail.plugins.discovery import Plugin, Status, canonical, find, load, t
 from asyncmail.plugins.extensions import Extensions
 from asyncmail.plugins.failures import describe
 from asyncmail.plugins.interfaces import Extension, Offer, Transport
-from asyncmail.plugins.kinds import BASES, Kind, Loaded
+from asyncmail.plugins.kinds import BASES, OWN_PACKAGE, Kind, Loaded
 from asyncmail.plugins.secrets import SecretRegistry
 from asyncmail.plugins.settings import secrets_in, suggestion, validated
 
 __all__ = ["Extensions", "Kind", "Loaded", "PluginInfo", "PluginManager", "Status"]
 
 log: Final = logging.getLogger("asyncmail.plugins")
-
-OWN_PACKAGE = "asyncmail"  # nobody else may offer what it offers
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
@@ -36,6 +36,7 @@ from asyncmail.plugins.guard import (
     GuardedTask,
 )
 from asyncmail.plugins.interfaces import Transport
+from asyncmail.plugins.kinds import OWN_PACKAGE
 from asyncmail.plugins.manager import Extensions, Loaded
 from asyncmail.scheduler.budget import ByteBudget
 from asyncmail.scheduler.fetching import Fetcher, is_external
@@ -99,11 +100,19 @@ class ClaimedAttempt:
             raise self._revoke(f"its result could not be recorded: {health.reason}")
         if self.over or self.revoked or not self.may_finish():
             raise self._revoke("the service is stopping")
-        if self.claim.hold and not await self.store.mark_intent(self.claim):
-            raise self._revoke("the claim was lost")
+        if self.claim.hold:
+            await self._mark_intent()
         if self.over or self.revoked:
             raise self._revoke("the service is stopping")
         self.dot_begun = True
+
+    async def _mark_intent(self) -> None:
+        try:
+            held = await self.store.mark_intent(self.claim)
+        except StoreError as error:
+            raise self._revoke(f"its intent could not be recorded: {error}") from error
+        if not held:
+            raise self._revoke("the claim was lost")
 
     def progress(self) -> None:
         if self.task is not None:
@@ -115,7 +124,7 @@ class ClaimedAttempt:
 
 
 class Attempts:
-    """Runs attempts. Its only memory: which transports have been seen to announce the dot."""
+    """Runs attempts. Its only memory: which transports announce the dot, the built-in ones at least."""
 
     def __init__(
         self,
@@ -127,6 +136,7 @@ class Attempts:
         *,
         budget: ByteBudget,
         max_message_bytes: int,
+        mask: Callable[[str], str],
     ) -> None:
         self._store = store
         self._extensions = extensions
@@ -135,7 +145,12 @@ class Attempts:
         self._policy = policy
         self._budget = budget
         self._max_message_bytes = max_message_bytes
-        self._announcing: set[str] = set()
+        self._mask = mask
+        self._announcing = {
+            loaded.name
+            for loaded in extensions.transports.values()
+            if loaded.package == OWN_PACKAGE
+        }
 
     async def run(
         self, task: GuardedTask[Decision], account: Account | None, attempt: ClaimedAttempt
@@ -145,29 +160,40 @@ class Attempts:
         claim = attempt.claim
         message = load(claim)
         attempt.recipients = message.recipients
-        if claim.expires_ts is not None and claim.expires_ts <= self._clock.wall():
+        if self.is_expired(claim):
             return self.decide(attempt, local(attempt.pending, "expired"))
         if account is None:
             return self.decide(attempt, local(attempt.pending, "account deleted"))
         return self.decide(attempt, await self._deliver(task, message, account, attempt))
 
+    def is_expired(self, claim: Claim) -> bool:
+        return claim.expires_ts is not None and claim.expires_ts <= self._clock.wall()
+
     def decide(self, attempt: ClaimedAttempt, delivery: Delivery) -> Decision:
         """Ask the outcome table about a delivery."""
-        attempt.delivery = delivery
+        attempt.delivery = delivery = self._masked(delivery)
+        return self.decide_local(attempt.claim, attempt.recipients, delivery)
+
+    def decide_local(self, claim: Claim, recipients: Sequence[str], delivery: Delivery) -> Decision:
+        """The same for a claim that was never attempted."""
         return outcome.decide(
-            history_of(attempt.claim),
-            attempt.recipients,
-            delivery,
-            self._policy,
-            now=self._clock.wall(),
+            history_of(claim), recipients, delivery, self._policy, now=self._clock.steady()
         )
+
+    def _masked(self, delivery: Delivery) -> Delivery:
+        """The same without secrets in what the peer said: a server may repeat what it was sent."""
+        outcomes = tuple(
+            o if (text := self._mask(o.text)) == o.text else replace(o, text=text)
+            for o in delivery.outcomes
+        )
+        return delivery if outcomes == delivery.outcomes else replace(delivery, outcomes=outcomes)
 
     def decide_failure(self, attempt: ClaimedAttempt, error: BaseException) -> Decision | None:
         """An attempt that failed or was taken back; ``None``: the claim goes back untouched."""
         attempt.recipients = attempt.recipients or recipients_of(attempt.claim)
         if isinstance(error, AttemptRevoked):
             attempt.revoked = True
-        if attempt.taken_back:
+        if attempt.taken_back and not self._may_have_left(attempt):
             if attempt.begun_at is None:
                 return None
             untried = Delivery.of_all(self._in_hand(attempt), Disposition.UNTRIED, charged=False)
@@ -181,6 +207,8 @@ class Attempts:
             return None
         if isinstance(error, ExtensionTimeout):
             begun = attempt.begun_at is not None
+            if attempt.transport is not None and not begun:
+                return self.decide(attempt, unavailable(attempt.pending, str(error)))
             temporary = Delivery.of_all(
                 self._in_hand(attempt),
                 Disposition.TEMPORARY,

@@ -15,18 +15,22 @@ from typing import Final
 
 from asyncmail import outcome
 from asyncmail.clock import Clock
-from asyncmail.model import Delivery, RateLimits
+from asyncmail.model import Delivery
 from asyncmail.outcome import Decision, Next, clean
 from asyncmail.plugins.guard import Guard, GuardedTask
 from asyncmail.prometheus import MailMetrics
 from asyncmail.scheduler.accounts import AccountDirectory
-from asyncmail.scheduler.attempt import Attempts, ClaimedAttempt, history_of, recipients_of
+from asyncmail.scheduler.attempt import Attempts, ClaimedAttempt, history_of, local, recipients_of
 from asyncmail.scheduler.events import EventStream
 from asyncmail.scheduler.lanes import Lanes
 from asyncmail.scheduler.results import Finished, Results, result_of
 from asyncmail.store.base import Claim, Claims, Lane, Pick, Store
 
+log: Final = logging.getLogger("asyncmail.dispatch")
 activity: Final = logging.getLogger("asyncmail.delivery")  # [logging] delivery_activity
+
+
+RECORD_SECONDS = 1.0  # for the last results, beyond the grace
 
 
 def _described(decision: Decision) -> str:
@@ -106,18 +110,16 @@ class Dispatcher:
         hints = {pick.lane: self._lanes.state(pick.lane).hints for pick in picks}
         found = await self._store.claim(picks, max_bytes=room)
         self._learn_from_claim(picks, found, hints)
-        if not self.may_begin:
-            await self._store.release(found.claims)
-            return 0
-        over: dict[Lane, int] = {}
+        waiting: set[Lane] = set()
         for claim in found.claims:
             self._hold_slot(claim)
-            if claim.over_limit:
-                over[claim.lane] = over.get(claim.lane, -1) + 1
-                self._put_off(claim, over[claim.lane])
-            else:
+            if not self.may_begin or claim.lane in waiting:
+                self.results.put(Finished(claim, None, None))
+            elif not claim.over_limit:
                 self._start(claim)
-        return len(found.claims)
+            elif self._put_off(claim):
+                waiting.add(claim.lane)
+        return len(found.claims) if self.may_begin else 0
 
     async def settle(self, decisions: Iterable[tuple[Claim, Decision]]) -> None:
         """Record decisions about claims that this process never attempted."""
@@ -137,6 +139,7 @@ class Dispatcher:
                     [pick for pick in picks if pick.lane == lane],
                     {claim.priority for claim in found.claims if claim.lane == lane},
                     exhausted=lane in found.exhausted,
+                    cut_short=found.cut_short,
                 )
 
     def _start(self, claim: Claim) -> None:
@@ -151,21 +154,30 @@ class Dispatcher:
         self._running[claim.key] = running
         task.future.add_done_callback(partial(self._ended, running))
 
-    def _put_off(self, claim: Claim, place: int) -> None:
-        """No unit of the rate limit was left: defer or fail; ``place`` spreads those of one claim."""
+    def _put_off(self, claim: Claim) -> bool:
+        """No unit of the rate limit was left; whether the lane has to wait now.
+
+        Then this message is deferred until the next unit, and those behind it are given back, so
+        that nobody is overtaken.
+        """
         account = self._accounts.get(claim.lane)
-        limits = account.limits if account else RateLimits()
-        state = self._lanes.state(claim.lane)
-        wait = 0.0
-        if claim.limited_until is not None and not limits.error_over:
-            state.limited_until = claim.limited_until
-            step = max((seconds / limit for seconds, limit in limits.windows), default=0.0)
-            wait = max(claim.limited_until - self._clock.steady(), 0.0) + place * step
+        error_over = account is not None and account.limits.error_over
+        if self._attempts.is_expired(claim):
+            recipients = recipients_of(claim)
+            pending = [r for r in recipients if r not in claim.settled]
+            decision = self._attempts.decide_local(claim, recipients, local(pending, "expired"))
+            self._finish(claim, decision)
+            return False
+        now = self._clock.steady()
+        until = now if claim.limited_until is None else max(claim.limited_until, now)
+        if not error_over:
+            self._lanes.state(claim.lane).limited_until = until
         self._metrics.rate_limited(claim.lane.account_id)
         decision = outcome.decide_over_limit(
-            history_of(claim), recipients_of(claim), wait=wait, error_over=limits.error_over
+            history_of(claim), recipients_of(claim), wait=until - now, error_over=error_over
         )
         self._finish(claim, decision)
+        return not error_over
 
     # --- finish ---
 
@@ -173,6 +185,24 @@ class Dispatcher:
         """Called by the event loop when an attempt is over, in whatever way."""
         claim, attempt = running.claim, running.attempt
         del self._running[claim.key]
+        try:
+            self._conclude(claim, attempt, running.started_ts, future)
+        except Exception:
+            # Whatever that was, the message is not lost, and not sent again without a word.
+            log.exception("message '%s': its end could not be understood", claim.id)
+            attempt.over = True
+            decision = outcome.decide_rescued(
+                history_of(claim), recipients_of(claim), dot_may_have_left=attempt.dot_begun
+            )
+            self._finish(claim, decision, unit_used=attempt.begun_at is not None)
+
+    def _conclude(
+        self,
+        claim: Claim,
+        attempt: ClaimedAttempt,
+        started_ts: float,
+        future: asyncio.Future[Decision],
+    ) -> None:
         error = asyncio.CancelledError() if future.cancelled() else future.exception()
         if error is None and attempt.taken_back:
             error = asyncio.CancelledError()  # whatever the transport makes of it
@@ -187,7 +217,7 @@ class Dispatcher:
         self._finish(
             claim,
             decision,
-            started_ts=running.started_ts,
+            started_ts=started_ts,
             delivery=delivery,
             unit_used=attempt.dot_begun or bool(delivery and delivery.transaction_begun),
         )
@@ -232,9 +262,10 @@ class Dispatcher:
 
     def _recorded(self, group: Sequence[tuple[Finished, bool]]) -> None:
         """After a commit: slots are free again, and the counters say what happened."""
+        now = self._clock.steady()
         for finished, held in group:
             claim, decision = finished.claim, finished.decision
-            self._lanes.ended(claim.lane)
+            self._lanes.ended(claim.lane, now)
             self._inflight_bytes -= len(claim.payload)
             if decision is None or decision.next is Next.AGAIN:
                 self._lanes.hint([claim.lane], (claim.priority,))
@@ -261,7 +292,7 @@ class Dispatcher:
                     self._metrics.deferred(account_id)
 
     def _hold_slot(self, claim: Claim) -> None:
-        self._lanes.started(claim.lane)
+        self._lanes.started(claim.lane, self._clock.steady())
         self._inflight_bytes += len(claim.payload)
 
     # --- stop ---
@@ -270,17 +301,28 @@ class Dispatcher:
         """Release every claim whose envelope has not begun; the others go on."""
         async with self._filling:  # a claim under way sees may_begin and gives itself back
             unbegun = [r for r in self._running.values() if r.attempt.begun_at is None]
-            await self._revoke(unbegun)
+            await self._cancel(unbegun)
+            await self.results.drained()
 
     async def drain(self, grace: float) -> None:
-        """Before the dot: release. After it: wait up to ``grace`` seconds, then record as uncertain."""
+        """Before the dot: release. After it: wait up to ``grace`` seconds, then record as uncertain.
+
+        What the store does not take in that time is taken up again, and explained, at the next start.
+        """
         self.may_begin = self.may_finish = False
-        async with self._filling:
-            await self._revoke([r for r in self._running.values() if not r.attempt.dot_begun])
-        futures = [r.task.future for r in self._running.values()]
-        if futures:
-            await asyncio.wait(futures, timeout=grace)
-        await self._revoke(list(self._running.values()))
+        try:
+            async with asyncio.timeout(grace + RECORD_SECONDS):
+                async with self._filling:
+                    await self._cancel(
+                        [r for r in self._running.values() if not r.attempt.dot_begun]
+                    )
+                futures = [r.task.future for r in self._running.values()]
+                if futures:
+                    await asyncio.wait(futures, timeout=grace)
+                await self._cancel(list(self._running.values()))
+                await self.results.drained()
+        except TimeoutError:
+            log.error("%d messages in flight could not be recorded", self.in_flight)
 
     async def idle(self) -> None:
         """Wait until nothing is under way and every result is committed."""
@@ -288,10 +330,9 @@ class Dispatcher:
             await asyncio.wait([r.task.future for r in self._running.values()])
         await self.results.drained()
 
-    async def _revoke(self, running: Collection[_Running]) -> None:
+    async def _cancel(self, running: Collection[_Running]) -> None:
         for one in running:
             one.attempt.revoked = True
             one.task.cancel()
         if running:
             await asyncio.wait([one.task.future for one in running])
-        await self.results.drained()

@@ -30,6 +30,7 @@ class LaneState:
     breaker: Breaker
     account: Account | None = None
     in_flight: int = 0
+    moved_at: float = 0.0  # steady; the last end of a delivery, or start of the first one in flight
     limited_until: float | None = None  # steady; no unit of the rate limit before
     pace: float | None = None  # seconds per delivery, moving average
     ready: set[int] = field(default_factory=set)  # priorities that may have something ready
@@ -41,12 +42,22 @@ class LaneState:
         self.ready.update(priorities)
         self.hints += 1
 
-    def claimed(self, picks: Collection[Pick], found: Collection[int], *, exhausted: bool) -> None:
-        """Learn from a claim: what was picked, the priorities it found, and whether that was all."""
+    def claimed(
+        self,
+        picks: Collection[Pick],
+        found: Collection[int],
+        *,
+        exhausted: bool,
+        cut_short: bool = False,
+    ) -> None:
+        """Learn from a claim: what was picked, the priorities it found, and whether that was all.
+
+        One that was cut short says nothing about what it did not find.
+        """
         if exhausted and any(len(pick.priorities) > 1 for pick in picks):
             self.ready.clear()
             return
-        for pick in picks:
+        for pick in () if cut_short else picks:
             if len(pick.priorities) == 1 and pick.priorities[0] not in found:
                 self.ready.discard(pick.priorities[0])
 
@@ -107,12 +118,17 @@ class Lanes:
         if state is not None and not state.in_flight:
             del self._states[lane]
 
-    def started(self, lane: Lane) -> None:
-        self.state(lane).in_flight += 1
+    def started(self, lane: Lane, now: float) -> None:
+        state = self.state(lane)
+        if not state.in_flight:
+            state.moved_at = now
+        state.in_flight += 1
         self.in_flight += 1
 
-    def ended(self, lane: Lane) -> None:
-        self.state(lane).in_flight -= 1
+    def ended(self, lane: Lane, now: float) -> None:
+        state = self.state(lane)
+        state.moved_at = now
+        state.in_flight -= 1
         self.in_flight -= 1
 
     def next_unblocked(self, now: float) -> float | None:
@@ -136,7 +152,7 @@ class Lanes:
         self._turn = (self._turn + 1) % len(ready)
         ready = ready[self._turn :] + ready[: self._turn]
         free = self._slots.concurrency - self.in_flight
-        granted = self._grant(ready, max(free - self._slots.reserved, 0))
+        granted = self._grant(ready, max(free - self._slots.reserved, 0), now)
         left = free - sum(granted.values())
         crowded = len(ready) > 1
         picks: list[Pick] = []
@@ -144,14 +160,14 @@ class Lanes:
             count = granted[state.lane]
             if count:
                 picks.extend(_pick(state, count))
-            elif left > 0 and self._may_overtake(state, crowded=crowded):
+            elif left > 0 and self._may_overtake(state, now, crowded=crowded):
                 picks.append(Pick(state.lane, (int(Priority.IMMEDIATE),), 1, _hold(state)))
                 left -= 1
         return picks
 
-    def _grant(self, ready: list[LaneState], free: int) -> dict[Lane, int]:
+    def _grant(self, ready: list[LaneState], free: int, now: float) -> dict[Lane, int]:
         crowded = len(ready) > 1
-        room = {s.lane: self._room(s, crowded=crowded) for s in ready}
+        room = {s.lane: self._room(s, now, crowded=crowded) for s in ready}
         granted = {s.lane: 0 for s in ready}
         while free > 0 and room:
             for state in ready:
@@ -165,13 +181,13 @@ class Lanes:
                         del room[state.lane]
         return granted
 
-    def _room(self, state: LaneState, *, crowded: bool) -> int:
+    def _room(self, state: LaneState, now: float, *, crowded: bool) -> int:
         """How many more a lane may start; a broken one lets a single probe through."""
         if state.breaker.is_open:
             return 0 if state.in_flight else 1
-        return max(self._cap(state, crowded=crowded) - state.in_flight, 0)
+        return max(self._cap(state, now, crowded=crowded) - state.in_flight, 0)
 
-    def _may_overtake(self, state: LaneState, *, crowded: bool) -> bool:
+    def _may_overtake(self, state: LaneState, now: float, *, crowded: bool) -> bool:
         """One slot beyond its room, for the connection that is kept for immediate messages."""
         if (
             Priority.IMMEDIATE not in state.ready
@@ -179,13 +195,22 @@ class Lanes:
             or self._connections(state) == 1
         ):
             return False
-        return state.in_flight <= self._cap(state, crowded=crowded)
+        return state.in_flight <= self._cap(state, now, crowded=crowded)
 
-    def _cap(self, state: LaneState, *, crowded: bool) -> int:
-        """Enough to keep its connections supplied at its own pace; a lane that does not move holds
-        no more slots than it has connections."""
-        depth = max(1.0, IN_FLIGHT_SECONDS / state.pace) if state.pace else 1.0
-        share = self._slots.concurrency // 4 if crowded else self._slots.concurrency
+    def _cap(self, state: LaneState, now: float, *, crowded: bool) -> int:
+        """Enough to keep its connections supplied at its own pace, and a bounded share of all slots.
+
+        A lane that does not move holds no more than it has connections, and one that was fast until
+        its server fell silent never has so many that the other accounts are left without.
+        """
+        standstill = now - state.moved_at if state.in_flight else 0.0
+        pace = max(state.pace, standstill) if state.pace else None
+        depth = max(1.0, IN_FLIGHT_SECONDS / pace) if pace else 1.0
+        share = self._slots.concurrency
+        if crowded:
+            share //= 4
+        elif sum(s.account is not None for s in self._states.values()) > 1:
+            share //= 2
         return min(int(self._connections(state) * depth), max(share, 1))
 
     def _connections(self, state: LaneState) -> int:

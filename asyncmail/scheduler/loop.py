@@ -24,6 +24,7 @@ from asyncmail.store.base import Lane, Store
 log: Final = logging.getLogger("asyncmail.scheduler")
 
 SWEEP_SECONDS = 60.0
+SWEEP_END_SECONDS = 1.0  # for the batch at hand, when the service stops
 STORE_RETRY_SECONDS = 0.5
 
 
@@ -71,6 +72,7 @@ class Scheduler:
         self._look = not test_mode  # ask the store what is due, whatever the hints say
         self._next_look = clock.steady()
         self._sweep_wanted = asyncio.Event()
+        self._switching = asyncio.Lock()  # suspend and activate one after the other
         self.draining = False
 
     # --- life ---
@@ -100,11 +102,20 @@ class Scheduler:
             return
         self.draining = True
         self._dispatcher.may_begin = False
+        await self._end_sweep()
         await self._dispatcher.drain(grace)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._events.stop()
+
+    async def _end_sweep(self) -> None:
+        """Let it finish its batch, so that it leaves no claim without a result."""
+        self._sweeper.stopping = True
+        self._sweep_wanted.set()
+        sweeps = [task for task in self._tasks if task.get_name() == "sweep"]
+        if sweeps:
+            await asyncio.wait(sweeps, timeout=SWEEP_END_SECONDS)
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         self._tasks.append(asyncio.create_task(work, name=name))
@@ -139,8 +150,7 @@ class Scheduler:
 
     def run_now(self) -> None:
         """Look at the store at once and sync every sink; calls that come close together are one."""
-        self._look = True
-        self._woken.set()
+        self._look_again()
         if not self._test_mode:
             for reporter in self._reporters:
                 reporter.sync_now()
@@ -154,18 +164,24 @@ class Scheduler:
 
     async def suspend(self) -> None:
         """Stop sending, durably; returns when nothing that has not begun is held any more."""
-        self._set_active(False)
-        await self._store.set_active(False)
-        self._events.switched(active=False)
-        await self._dispatcher.take_back()
+        async with self._switching:
+            self._set_active(False)
+            try:
+                await self._store.set_active(False)
+            except StoreError:
+                self._set_active(True)  # nothing of a refused command is kept
+                self._look_again()
+                raise
+            self._events.switched(active=False)
+            await self._dispatcher.take_back()
 
     async def activate(self) -> None:
         """Go on sending, durably."""
-        await self._store.set_active(True)
-        self._events.switched(active=True)
-        self._set_active(True)
-        self._look = True
-        self._woken.set()
+        async with self._switching:
+            await self._store.set_active(True)
+            self._events.switched(active=True)
+            self._set_active(True)
+            self._look_again()
 
     async def account_changed(self, lane: Lane) -> None:
         """An account was put or deleted: use it as it is now, and give it a fresh chance."""
@@ -178,8 +194,10 @@ class Scheduler:
         state.limited_until = None
         self._count_accounts()
         if account is None:
+            self._lanes.forget(lane)
             self._sweep_wanted.set()
-        self.wake([lane])
+        else:
+            self.wake([lane])
 
     def account_state(self, lane: Lane) -> AccountState:
         state = self._lanes.state(lane)
@@ -191,6 +209,10 @@ class Scheduler:
     async def cleanup(self, older_than: float | None = None) -> int:
         """Delete what retention lets go now; how many messages went."""
         return await self._sweeper.retire(older_than)
+
+    def _look_again(self) -> None:
+        self._look = True
+        self._woken.set()
 
     def _count_accounts(self) -> None:
         self._metrics.accounts_changed(lane.account_id for lane in self._accounts.lanes())
@@ -223,10 +245,15 @@ class Scheduler:
                     await self._cycle()
             except StoreError as error:
                 log.warning("dispatch waits for the store: %s", error)
-                await asyncio.sleep(STORE_RETRY_SECONDS)
+                await self._pause()
             except Exception:
                 log.exception("dispatch goes on after an unexpected failure")
-                await asyncio.sleep(STORE_RETRY_SECONDS)
+                await self._pause()
+
+    async def _pause(self) -> None:
+        """After a failure: what was asked for, a run-now among it, is still to be done."""
+        await asyncio.sleep(STORE_RETRY_SECONDS)
+        self._look_again()
 
     async def _cycle_on_demand(self) -> None:
         """Test mode: wait for run-now, run one full cycle, then sync each sink."""
@@ -260,6 +287,8 @@ class Scheduler:
             moments.append(due.steady)
         if due.wall is not None:
             moments.append(now + due.wall - self._clock.wall())
+        if not self._store.health().ok:
+            moments.append(now + STORE_RETRY_SECONDS)
         unblocked = self._lanes.next_unblocked(now)
         if unblocked is not None:
             moments.append(unblocked)
@@ -272,7 +301,7 @@ class Scheduler:
     # --- sweep ---
 
     async def _sweep_loop(self) -> None:
-        while True:
+        while not self.draining:
             self._sweep_wanted.clear()
             try:
                 await self._sweeper.run_once()

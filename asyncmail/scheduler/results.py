@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
-from asyncmail.errors import StoreError
+from asyncmail.errors import StoreUnavailable
 from asyncmail.model import Delivery
 from asyncmail.outcome import Decision, Next
 from asyncmail.store.base import AttemptRecord, Claim, Result, Store
@@ -26,6 +26,17 @@ class Finished:
     decision: Decision | None
     result: Result | None
     delivery: Delivery | None = None
+    unrecordable: bool = (
+        False  # this is what takes the place of a result that could not be recorded
+    )
+
+
+def plainest(result: Result, ts: int) -> Result:
+    """The end of a message whose result the store refuses for what is in it."""
+    if result.sent_ts is not None:
+        return replace(result, attempt=None, settled={})
+    words = "unexpected failure: the result could not be recorded"
+    return replace(result, error=words, error_ts=ts, due=None, attempt=None, settled={})
 
 
 class Results:
@@ -65,19 +76,42 @@ class Results:
 
     async def _commit(self, group: Sequence[Finished]) -> None:
         to_record = [f for f in group if f.result is not None]
-        to_release = [f.claim for f in group if f.result is None]
+        to_release = [f for f in group if f.result is None]
+        recorded = await self._record(to_record) if to_record else []
+        if to_release:
+            await self._release(to_release)
+        self._on_recorded([*recorded, *((f, False) for f in to_release)])
+
+    async def _record(self, group: Sequence[Finished]) -> list[tuple[Finished, bool]]:
+        """Record a group, as often as it takes; what no store can take ends as an error of its own."""
+        results = [f.result for f in group if f.result is not None]
         while True:
             try:
-                held = await self._store.record([f.result for f in to_record if f.result])
-                if to_release:
-                    await self._store.release(to_release)
-                break
-            except StoreError as error:
-                log.warning("%d results wait to be recorded: %s", len(to_record), error)
+                held = await self._store.record(results)
+                return list(zip(group, held, strict=True))
+            except StoreUnavailable as error:
+                log.warning("%d results wait to be recorded: %s", len(group), error)
                 await asyncio.sleep(RETRY_SECONDS)
-        outcomes = [(f, kept) for f, kept in zip(to_record, held, strict=True)]
-        outcomes.extend((f, False) for f in group if f.result is None)
-        self._on_recorded(outcomes)
+            except Exception:
+                log.exception("a result of %d cannot be recorded as it is", len(group))
+                if len(group) > 1:
+                    return [one for f in group for one in await self._record([f])]
+                (only,) = group
+                if only.result is None or only.unrecordable:
+                    return [(only, False)]  # taken up again at the next start
+                result = plainest(only.result, int(only.claim.ready_ts))
+                return await self._record([replace(only, result=result, unrecordable=True)])
+
+    async def _release(self, group: Sequence[Finished]) -> None:
+        while True:
+            try:
+                return await self._store.release([f.claim for f in group])
+            except StoreUnavailable as error:
+                log.warning("%d claims wait to be given back: %s", len(group), error)
+                await asyncio.sleep(RETRY_SECONDS)
+            except Exception:
+                log.exception("%d claims are given back at the next start", len(group))
+                return None
 
 
 def result_of(

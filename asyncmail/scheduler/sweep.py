@@ -33,7 +33,10 @@ BATCH = 1000  # messages per transaction, so that nobody waits long for the writ
 
 
 class Sweeper:
-    """Each method works off all there is, in batches, and says how many messages it touched."""
+    """Each method works off all there is, in batches, and says how many messages it touched.
+
+    ``stopping`` ends it between two batches, so that no claim is left without its result.
+    """
 
     def __init__(
         self,
@@ -53,6 +56,7 @@ class Sweeper:
         self._dispatcher = dispatcher
         self._lanes = lanes
         self._policy = policy
+        self.stopping = False
         self._events = events
 
     async def run_once(self) -> int:
@@ -123,7 +127,7 @@ class Sweeper:
     async def fail_orphans(self) -> int:
         """Messages of a deleted account end in an error, so that their client learns it."""
         total = 0
-        while claims := await self._store.claim_orphans(BATCH):
+        while not self.stopping and (claims := await self._store.claim_orphans(BATCH)):
             await self._dispatcher.settle(
                 (claim, self._failed(claim, local(_pending(claim), "account deleted")))
                 for claim in claims
@@ -134,8 +138,8 @@ class Sweeper:
     async def fail_aged(self) -> int:
         """Messages that could not be sent for too long end in an error that says why."""
         total = 0
-        before = self._clock.wall() - self._policy.max_age
-        while claims := await self._store.claim_aged(before, BATCH):
+        before = self._clock.steady() - self._policy.max_age
+        while not self.stopping and (claims := await self._store.claim_aged(before, BATCH)):
             await self._dispatcher.settle((claim, self._aged(claim)) for claim in claims)
             total += len(claims)
         return total
@@ -152,7 +156,7 @@ class Sweeper:
             recipients_of(claim),
             delivery,
             self._policy,
-            now=self._clock.wall(),
+            now=self._clock.steady(),
         )
 
 

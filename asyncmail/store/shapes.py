@@ -114,6 +114,7 @@ class Claims:
 
     claims: Sequence[Claim]
     exhausted: frozenset[Lane]
+    cut_short: bool = False  # at the bytes, so that not every pick was looked at to its end
 
 
 # --- record --------------------------------------------------------------------------------------

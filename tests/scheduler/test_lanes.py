@@ -35,7 +35,7 @@ def counts(picks: list[Pick]) -> Counter[str]:
 
 def start(lanes: Lanes, id: str, count: int) -> None:
     for _ in range(count):
-        lanes.started(Lane("default", id))
+        lanes.started(Lane("default", id), NOW)
 
 
 def test_nothing_is_picked_where_nothing_may_be_ready() -> None:
@@ -52,6 +52,22 @@ def test_a_fast_account_alone_gets_all_slots_but_those_kept_for_immediate_mail()
     lanes = make_lanes("a")
     lane(lanes, "a").pace = FAST
     assert counts(lanes.plan(NOW)) == {"a": 190}
+
+
+def test_a_fast_account_leaves_half_of_all_slots_to_accounts_that_have_nothing_due_yet() -> None:
+    lanes = make_lanes("a", "b")
+    lane(lanes, "a").pace = FAST
+    lane(lanes, "b").ready.clear()
+    assert counts(lanes.plan(NOW)) == {"a": 100}
+
+
+def test_an_account_whose_server_falls_silent_is_given_no_more_slots() -> None:
+    lanes = make_lanes("a")
+    lane(lanes, "a").pace = FAST
+    start(lanes, "a", 50)
+    assert counts(lanes.plan(NOW + 0.001))["a"] > 10
+    lanes.started(Lane("default", "a"), NOW + 60)
+    assert [p.priorities for p in lanes.plan(NOW + 60)] == [], "51 in flight, ten connections"
 
 
 def test_a_fast_account_takes_at_most_a_quarter_while_another_has_mail_due() -> None:

@@ -142,8 +142,11 @@ async def test_a_transport_that_hangs_is_cancelled_and_its_message_tried_again(
     app.clock.advance(661)
     await dispatch
     record = await app.show("m1")
-    assert record["status"] == "deferred"
+    assert record["status"] == "queued", "it had not begun: the account waits, nothing is charged"
     assert "did not answer within 660 s" in record["error"]
+    app.clock.advance(10)
+    await app.dispatch()
+    assert await app.status("m1") == "sent"
 
 
 async def test_an_account_whose_transport_is_gone_waits_and_the_service_starts(
