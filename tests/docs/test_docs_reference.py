@@ -100,7 +100,7 @@ def test_each_hook_and_method_is_documented_with_its_exact_signature(function: o
 def offers() -> Iterator[tuple[str, type[BaseModel]]]:
     """What the built-in plugins, and those of the repository that are installed, offer."""
     for point in metadata.entry_points(group=hookspecs.ENTRY_POINT_GROUP):
-        if point.dist and point.dist.name in {"asyncmail", "asyncmail-maildir"}:
+        if point.dist and point.dist.name.split("-")[0] == "asyncmail":
             for name, hook in vars(point.load()).items():
                 if name.startswith("asyncmail_"):
                     for offer in hook():
