@@ -33,7 +33,8 @@ _CONTENT = """account_id = ?, priority = ?, state = ?, due = ?, deferred_ts = ?,
     expires_ts = ?, hold = ?, size = ?, tags = ?, created_ts = ?, updated_at = ?"""
 
 _REPLACE = f"""
-UPDATE messages SET {_CONTENT} WHERE key = ? AND state IN ('ready', 'scheduled', 'retry')
+UPDATE messages SET {_CONTENT} WHERE key = ?
+    AND state IN ('ready', 'scheduled', 'retry', 'orphaned')
 """  # noqa: S608 - column names of ours
 
 _REGENERATE = f"""

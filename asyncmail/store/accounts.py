@@ -25,6 +25,18 @@ ON CONFLICT DO UPDATE SET {", ".join(f"{c} = excluded.{c}" for c in _COLUMNS if 
 
 _PUT_WITH_PASSWORD = _PUT + ", password = excluded.password"
 
+ORPHAN_BATCH = 1000  # messages of one transaction
+
+_ORPHAN = """
+UPDATE messages SET state = 'orphaned', due = NULL, deferred_ts = NULL
+WHERE key IN (
+    SELECT key FROM messages WHERE state = '{state}' AND tenant_id = ? AND account_id = ? LIMIT ?)
+RETURNING key
+"""
+_ORPHAN_READY = _ORPHAN.format(state="ready")
+_ORPHAN_SCHEDULED = _ORPHAN.format(state="scheduled")
+_ORPHAN_RETRY = _ORPHAN.format(state="retry")
+
 
 @dataclass(frozen=True, slots=True)
 class Put:
@@ -65,19 +77,26 @@ async def _put(tx: Transaction, puts: Sequence[Put]) -> list[None]:
 put: Operation[Put, None] = Operation("put account", _put)
 
 
-async def _delete(tx: Transaction, lanes: Sequence[Lane]) -> list[bool]:
-    return [
-        bool(
-            await tx.rows(
-                "DELETE FROM accounts WHERE tenant_id = ? AND id = ? RETURNING id",
-                (lane.tenant_id, lane.account_id),
-            )
-        )
-        for lane in lanes
-    ]
+async def _delete(tx: Transaction, lanes: Sequence[Lane]) -> list[bool | None]:
+    """Whether there was such an account; ``None``: there is more of its mail, call it again.
+
+    The account goes with the last of what waits, so that a new one of that id inherits none of it.
+    """
+    answers: list[bool | None] = []
+    for lane in lanes:
+        name = (lane.tenant_id, lane.account_id)
+        left = ORPHAN_BATCH
+        for sql in (_ORPHAN_READY, _ORPHAN_SCHEDULED, _ORPHAN_RETRY):
+            left -= len(await tx.rows(sql, (*name, left)))
+        if left:
+            sql = "DELETE FROM accounts WHERE tenant_id = ? AND id = ? RETURNING id"
+            answers.append(bool(await tx.rows(sql, name)))
+        else:
+            answers.append(None)
+    return answers
 
 
-delete: Operation[Lane, bool] = Operation("delete account", _delete)
+delete: Operation[Lane, bool | None] = Operation("delete account", _delete)
 
 
 def _bond(tenant_id: str, account_id: str) -> str:

@@ -111,7 +111,8 @@ class Store(ABC):
 
     @abstractmethod
     async def claim_orphans(self, limit: int) -> list[Claim]:
-        """Claim ready and waiting messages whose account does not exist any more."""
+        """Claim the ready and waiting messages that ``delete_account`` left, and those whose account
+        does not exist."""
 
     @abstractmethod
     async def rescue(self) -> list[Claim]:
@@ -200,7 +201,8 @@ class Store(ABC):
 
     @abstractmethod
     async def delete_account(self, lane: Lane) -> bool:
-        """Forget an account; its messages are then found by ``claim_orphans``."""
+        """Forget an account. Its ready and waiting messages are from then on for ``claim_orphans``
+        alone, even if an account of that id is made again; claimed ones stay with their owner."""
 
     # --- messages ---
 

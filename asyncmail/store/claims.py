@@ -22,7 +22,8 @@ _COLUMNS = """key, tenant_id, account_id, id, generation, priority, arrival, siz
 
 _CLAIM = f"""
 UPDATE messages SET state = 'claimed', claim_token = ?, claim_unit = ?,
-    claim_hold = coalesce(hold, ?), claim_intent = 0, due = NULL, deferred_ts = NULL, updated_at = ?
+    claim_hold = coalesce(hold, ?), claim_intent = 0, claim_orphan = (state = 'orphaned'), due = NULL,
+    deferred_ts = NULL, updated_at = ?
 WHERE key IN (%s)
 RETURNING {_COLUMNS}
 """  # noqa: S608 - column names of ours
@@ -42,6 +43,7 @@ _CHOSEN = """
 """
 _ORPHAN = """
     AND NOT EXISTS (SELECT 1 FROM accounts AS a WHERE a.tenant_id = m.tenant_id AND a.id = m.account_id)
+    OR m.state = 'orphaned'
 """
 _CLAIM_CHOSEN = _CLAIM % _CHOSEN
 _CLAIM_ORPHANS = _CLAIM % (_CHOSEN + _ORPHAN)
@@ -54,7 +56,8 @@ WHERE state = 'claimed' AND claim_token IS NULL RETURNING {_COLUMNS}
 _HELD = "SELECT tenant_id, account_id FROM messages WHERE state = 'claimed' AND claim_unit"
 
 _UNCLAIM = """
-UPDATE messages SET state = 'ready', claim_token = NULL, claim_unit = 0, claim_intent = 0
+UPDATE messages SET state = iif(claim_orphan, 'orphaned', 'ready'), claim_token = NULL, claim_unit = 0,
+    claim_intent = 0
 WHERE state = 'claimed' AND key = ? AND claim_token = ?
 """
 
@@ -90,7 +93,7 @@ class Wish:
 class Chosen:
     """Messages to be claimed by key, for a purpose that sends nothing.
 
-    ``orphans``: only those whose account still does not exist.
+    ``orphans``: only those that a deleted account left, or whose account still does not exist.
     """
 
     keys: Sequence[int]
@@ -215,7 +218,11 @@ rescue: Operation[str, list[Claim]] = Operation("rescue", _rescue, Rank.CLAIMS)
 
 
 async def disown(tx: Transaction) -> None:
-    """End the authority of every claim: their owner held the lock, and the lock is ours."""
+    """End the authority of every claim: their owner held the lock, and the lock is ours.
+
+    What was claimed only to end it was not in flight.
+    """
+    await tx.rows("UPDATE messages SET state = 'orphaned' WHERE state = 'claimed' AND claim_orphan")
     await tx.rows("UPDATE messages SET claim_token = NULL WHERE state = 'claimed'")
 
 

@@ -69,6 +69,8 @@ SELECT min(ready_ts) AS oldest FROM first
 
 _AGED = "SELECT key FROM messages WHERE state = 'ready' AND ready_ts < ? LIMIT ?"
 
+_ORPHANED = "SELECT key FROM messages WHERE state = 'orphaned' ORDER BY arrival LIMIT ?"
+
 _ORPHANS_READY = """
 SELECT m.key FROM json_each(?) AS lane JOIN messages AS m
     ON m.tenant_id = json_extract(lane.value, '$[0]') AND m.account_id = json_extract(lane.value, '$[1]')
@@ -96,6 +98,7 @@ _PENDING = """
 SELECT (SELECT count(*) FROM messages WHERE state = 'ready')
     + (SELECT count(*) FROM messages WHERE state = 'scheduled')
     + (SELECT count(*) FROM messages WHERE state = 'retry')
+    + (SELECT count(*) FROM messages WHERE state = 'orphaned')
     + (SELECT count(*) FROM messages WHERE state = 'claimed') AS pending
 """
 
@@ -133,12 +136,12 @@ async def aged(connection: Connection, ready_before: float, limit: int) -> list[
 
 
 async def orphans(connection: Connection, limit: int) -> list[int]:
-    """Keys of messages to be sent whose account does not exist."""
+    """Keys of messages that a deleted account left, and of those whose account does not exist."""
+    keys = [row["key"] for row in await connection.rows(_ORPHANED, (limit,))]
     homeless = await _lanes(connection, _MESSAGE_LANES) - await _account_lanes(connection)
     if not homeless:
-        return []
+        return keys
     lanes = values.lanes_json(homeless)
-    keys: list[int] = []
     for sql in (_ORPHANS_READY, _ORPHANS_SCHEDULED, _ORPHANS_RETRY):
         rows = await connection.rows(sql, (lanes, limit - len(keys)))
         keys += [row["key"] for row in rows]

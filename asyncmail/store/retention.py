@@ -23,7 +23,7 @@ m.state IN ('sent', 'error') AND m.done_ts IS NOT NULL
 
 # Not started; and no earlier result of it is still on its way.
 _WITHDRAWABLE = """
-m.state IN ('ready', 'scheduled', 'retry')
+m.state IN ('ready', 'scheduled', 'retry', 'orphaned')
     AND NOT EXISTS (SELECT 1 FROM reports AS p
         JOIN results AS r ON r.message_key = p.message_key AND r.key = p.result_key
         WHERE p.message_key = m.key AND p.acknowledged_ts IS NULL

@@ -261,7 +261,10 @@ class SQLiteStore(Store):
         return found[0] if found else None
 
     async def delete_account(self, lane: Lane) -> bool:
-        return await self._writer.submit(accounts.delete, lane)
+        gone: bool | None = None
+        while gone is None:
+            gone = await self._writer.submit(accounts.delete, lane, rows=accounts.ORPHAN_BATCH)
+        return gone
 
     # --- messages ---
 

@@ -12,12 +12,13 @@ from asyncmail.store.base import Lane, Status
 READY: Final = "ready"
 SCHEDULED: Final = "scheduled"
 RETRY: Final = "retry"
+ORPHANED: Final = "orphaned"
 CLAIMED: Final = "claimed"
 SENT: Final = "sent"
 ERROR: Final = "error"
 
 STATES: Final[Mapping[Status, tuple[str, ...]]] = {
-    Status.QUEUED: (READY,),
+    Status.QUEUED: (READY, ORPHANED),
     Status.SENDING: (CLAIMED,),
     Status.DEFERRED: (SCHEDULED, RETRY),
     Status.SENT: (SENT,),

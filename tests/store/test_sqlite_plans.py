@@ -7,7 +7,7 @@ import re
 import pytest
 from sqlite_stores import SQLiteStores
 
-from asyncmail.store import accept, claims, listing, queue, reports, results, retention
+from asyncmail.store import accept, accounts, claims, listing, queue, reports, results, retention
 from asyncmail.store.base import Filter
 
 HOT = {
@@ -23,6 +23,9 @@ HOT = {
     "promote retries": queue._PROMOTE_RETRY,
     "next due": queue._DUE,
     "aged": queue._AGED,
+    "orphaned": queue._ORPHANED,
+    "orphan ready ones": accounts._ORPHAN_READY,
+    "orphan waiting ones": accounts._ORPHAN_RETRY,
     "orphans ready": queue._ORPHANS_READY,
     "orphans waiting": queue._ORPHANS_RETRY,
     "pending": queue._PENDING,

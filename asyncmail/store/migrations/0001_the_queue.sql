@@ -23,7 +23,8 @@ CREATE TABLE messages (
     account_id TEXT NOT NULL,
     priority INTEGER NOT NULL,
     arrival INTEGER NOT NULL,               -- the order of starting; new for each generation
-    state TEXT NOT NULL CHECK (state IN ('ready', 'scheduled', 'retry', 'claimed', 'sent', 'error')),
+    state TEXT NOT NULL CHECK (
+        state IN ('ready', 'scheduled', 'retry', 'orphaned', 'claimed', 'sent', 'error')),
     due REAL,                               -- of scheduled (wall) and retry (steady)
     deferred_ts INTEGER,                    -- as shown
     ready_ts REAL NOT NULL,                 -- when it could first have been started
@@ -33,6 +34,7 @@ CREATE TABLE messages (
     claim_unit INTEGER NOT NULL DEFAULT 0,  -- the claim holds a unit of the rate limits
     claim_hold INTEGER NOT NULL DEFAULT 0,
     claim_intent INTEGER NOT NULL DEFAULT 0, -- the dot may have left
+    claim_orphan INTEGER NOT NULL DEFAULT 0, -- it was orphaned before: it waited when its account was deleted
     attempts INTEGER NOT NULL DEFAULT 0,
     uncertain INTEGER NOT NULL DEFAULT 0,
     rescues INTEGER NOT NULL DEFAULT 0,
@@ -56,6 +58,7 @@ CREATE INDEX messages_ready ON messages (tenant_id, account_id, priority, arriva
     WHERE state = 'ready';
 CREATE INDEX messages_scheduled ON messages (due, tenant_id, account_id) WHERE state = 'scheduled';
 CREATE INDEX messages_retry ON messages (due, tenant_id, account_id) WHERE state = 'retry';
+CREATE INDEX messages_orphaned ON messages (arrival) WHERE state = 'orphaned';
 CREATE INDEX messages_claimed ON messages (tenant_id, account_id) WHERE state = 'claimed';
 CREATE INDEX messages_done ON messages (tenant_id, account_id, done_ts) WHERE done_ts IS NOT NULL;
 

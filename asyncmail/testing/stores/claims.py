@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
-from asyncmail.store.base import Lane, Pick, Status, Store
+from asyncmail.store.base import Lane, Pick, Removal, Status, Store
 from asyncmail.testing.clock import ManualClock
 from asyncmail.testing.stores.steps import PLENTY, PRIORITIES, SHOP, Steps, ids, payload
 from asyncmail.testing.stores.stores import Stores
@@ -186,6 +186,48 @@ class ClaimPromises:
         assert ids(await store.claim_orphans(1)) == ["ready"]
         assert ids(await store.claim_orphans(10)) == ["waiting"]
         assert await store.claim_orphans(10) == []
+
+    async def test_what_a_deleted_account_leaves_is_not_for_a_new_one_of_that_id(
+        self, steps: Steps, store: Store, stores: Stores, clock: ManualClock
+    ) -> None:
+        await steps.account()
+        await steps.add("flying", "retry")
+        flying, retry = await steps.claim()
+        await store.record([steps.later(retry, 50)])
+        await steps.add("ready", "replaced")
+        await steps.add("scheduled", deferred_ts=clock.wall() + 100)
+        assert await store.delete_account(SHOP)
+        await steps.account()
+        await steps.add("new")
+        await steps.add("replaced", replace=True)
+        clock.advance(200)
+        await store.promote()
+        assert ids(await steps.claim()) == ["replaced", "new"]
+        assert (await steps.one("ready")).status is Status.QUEUED
+        await store.record([steps.later(flying, 0)])
+        await store.promote()
+        assert ids(await steps.claim()) == ["flying"], "it goes on, as an account is there"
+        orphans = await store.claim_orphans(1)
+        await store.release(orphans)
+        assert ids(await store.claim_orphans(10)) == ["retry", "ready", "scheduled"]
+        after = Steps(await stores.open_after_kill(), clock)
+        assert "retry" not in ids(await after.store.rescue())
+        assert after.store.pending() == 6
+        orphans = await after.store.claim_orphans(10)
+        assert ids(orphans) == ["retry", "ready", "scheduled"]
+        assert await after.store.record([after.failed(claim) for claim in orphans]) == [True] * 3
+        assert await after.store.claim_orphans(10) == []
+
+    async def test_what_a_deleted_account_leaves_may_be_withdrawn(
+        self, steps: Steps, store: Store, stores: Stores
+    ) -> None:
+        await steps.account()
+        await steps.add("m1")
+        await store.delete_account(SHOP)
+        store = await stores.open_after_kill()
+        assert store.pending() == 1
+        assert await store.remove_messages("default", ["m1"]) == [Removal.REMOVED]
+        assert store.pending() == 0
 
     async def test_the_lane_with_something_ready_and_the_longest_wait_are_known(
         self, steps: Steps, store: Store, clock: ManualClock
