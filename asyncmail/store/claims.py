@@ -120,6 +120,7 @@ async def _grant(tx: Transaction, wish: Wish, rooms: Mapping[Lane, Room]) -> Cla
     taken: list[Row] = []
     exhausted: set[Lane] = set()
     left = wish.max_bytes
+    cut_short = False
     for pick in wish.picks:
         found = await _pick(tx, pick, wish.token)
         if len(found) < pick.count and Priority.IMMEDIATE in pick.priorities:
@@ -131,9 +132,11 @@ async def _grant(tx: Transaction, wish: Wish, rooms: Mapping[Lane, Room]) -> Cla
             await tx.many(_UNCLAIM, [(row["key"], wish.token) for row in found[fitting:]])
             exhausted.discard(pick.lane)
         if left <= 0 or fitting < len(found):
+            cut_short = True
             break
     claims = await _complete(tx, taken, wish.token)
-    return Claims(await _within_limits(tx, claims, rooms), frozenset(exhausted))
+    granted = await _within_limits(tx, claims, rooms)
+    return Claims(granted, frozenset(exhausted), cut_short)
 
 
 async def _pick(tx: Transaction, pick: Pick, token: str) -> list[Row]:
