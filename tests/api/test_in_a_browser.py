@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 import uvicorn
+from programs import require_program
 
 from .harness import Harness
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 SECONDS = 120  # a browser on a busy machine takes its time
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 
 
 async def browse(url: str, folder: Path) -> tuple[str, list[str]]:
     """Load a page; its document once the scripts are done, and every URL that it asked for."""
     netlog = folder / "net.json"
     browser = await asyncio.create_subprocess_exec(
-        str(CHROMIUM),
+        require_program("chromium", "chromium"),
         "--headless",
         "--no-sandbox",
         "--disable-gpu",
