@@ -90,8 +90,8 @@ _ORPHANS_RETRY = _ORPHANS_WAITING.format(state="retry")
 # What is left of a wait, by the wall clock of its recording and by that of now; a second is for the
 # fraction that ``deferred_ts`` does not show.
 _SHORTEN_WAITS = """
-UPDATE messages SET due = ?1 + deferred_ts + 1 - max(?2, updated_at)
-WHERE state = 'retry' AND due > ?1 + deferred_ts + 1 - max(?2, updated_at)
+UPDATE messages SET due = ? + deferred_ts + 1 - max(?, updated_at)
+WHERE state = 'retry' AND due > ? + deferred_ts + 1 - max(?, updated_at)
 """
 
 _PENDING = """
@@ -193,7 +193,8 @@ async def _restart(tx: Transaction, calls: Sequence[None]) -> list[None]:
     await limits.restart(tx)
     await reports.forget_postponements(tx)
     # Steady time begins anew: a clock set back since the last start must not lengthen a wait.
-    await tx.rows(_SHORTEN_WAITS, (tx.steady, tx.wall))
+    times = (tx.steady, tx.wall)
+    await tx.rows(_SHORTEN_WAITS, (*times, *times))
     return [None for _ in calls]
 
 
