@@ -47,11 +47,11 @@ async def port(box: Box) -> AsyncIterator[int]:
     server = await asyncio.get_running_loop().create_server(make, "127.0.0.1", 0)
     yield server.sockets[0].getsockname()[1]
     server.close()
-    await server.wait_closed()
     for protocol in protocols:
         if protocol.transport is not None:
             protocol.transport.abort()
     await asyncio.sleep(0)
+    await server.wait_closed()  # since Python 3.12 it waits for the connections, too
 
 
 BODIES = {

@@ -79,7 +79,6 @@ class DnsServer:
         finally:
             transport.close()
             server.close()
-            await server.wait_closed()
 
     async def _stream(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
