@@ -20,6 +20,7 @@ from pydantic_core import to_json
 
 from asyncmail.clock import Clock
 from asyncmail.errors import Rejected, StoreUnavailable
+from asyncmail.failpoints import failpoint
 from asyncmail.model import Account, Message, OnUncertain, Priority
 from asyncmail.outcome import clean
 from asyncmail.payload import fill_in, message_from_payload
@@ -314,9 +315,11 @@ class Intake:
         """Store what is left; what turns out to be a duplicate gets its reason. How many are queued."""
         if not candidates:
             return 0
+        failpoint("accept.before_tx")
         additions = await self._store.add(
             [candidate.new for candidate in candidates.values()], replace=self._replace
         )
+        failpoint("accept.committed")
         lanes: set[Lane] = set()
         taken: list[NewMessage] = []
         for (index, candidate), addition in zip(candidates.items(), additions, strict=True):

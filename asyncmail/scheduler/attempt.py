@@ -17,6 +17,7 @@ from typing import Final
 from asyncmail import mime, outcome
 from asyncmail.clock import Clock
 from asyncmail.errors import AttachmentError, AttemptRevoked, BuildError, Rejected, StoreError
+from asyncmail.failpoints import failpoint
 from asyncmail.model import (
     Account,
     Attachment,
@@ -107,10 +108,12 @@ class ClaimedAttempt:
         self.dot_begun = True
 
     async def _mark_intent(self) -> None:
+        failpoint("data.intent_before")
         try:
             held = await self.store.mark_intent(self.claim)
         except StoreError as error:
             raise self._revoke(f"its intent could not be recorded: {error}") from error
+        failpoint("data.intent_committed")
         if not held:
             raise self._revoke("the claim was lost")
 
@@ -263,6 +266,7 @@ class Attempts:
                 return local(pending, str(error))
             except (ExtensionFailed, ExtensionQuarantined) as error:
                 return local(pending, str(error), permanent=False)
+            failpoint("build.done")
             hold.shrink(len(data))
             del attachments
             return await self._send(task, message, data, transport, account, attempt)

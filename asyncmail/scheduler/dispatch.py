@@ -15,6 +15,7 @@ from typing import Final
 
 from asyncmail import outcome
 from asyncmail.clock import Clock
+from asyncmail.failpoints import failpoint
 from asyncmail.model import Delivery
 from asyncmail.outcome import Decision, Next, clean
 from asyncmail.plugins.guard import Guard, GuardedTask
@@ -109,6 +110,7 @@ class Dispatcher:
             return 0
         hints = {pick.lane: self._lanes.state(pick.lane).hints for pick in picks}
         found = await self._store.claim(picks, max_bytes=room)
+        failpoint("claim.committed")
         self._learn_from_claim(picks, found, hints)
         waiting: set[Lane] = set()
         for claim in found.claims:
@@ -316,6 +318,7 @@ class Dispatcher:
                     await self._cancel(
                         [r for r in self._running.values() if not r.attempt.dot_begun]
                     )
+                failpoint("drain.mid")
                 futures = [r.task.future for r in self._running.values()]
                 if futures:
                     await asyncio.wait(futures, timeout=grace)

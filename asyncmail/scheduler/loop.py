@@ -11,6 +11,7 @@ from typing import Any, Final
 from asyncmail import outcome
 from asyncmail.clock import Clock
 from asyncmail.errors import StoreError
+from asyncmail.failpoints import failpoint
 from asyncmail.prometheus import MailMetrics
 from asyncmail.scheduler.accounts import AccountDirectory
 from asyncmail.scheduler.attempt import history_of, recipients_of
@@ -172,6 +173,7 @@ class Scheduler:
                 self._set_active(True)  # nothing of a refused command is kept
                 self._look_again()
                 raise
+            failpoint("suspend.committed")
             self._events.switched(active=False)
             await self._dispatcher.take_back()
 

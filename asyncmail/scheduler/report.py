@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from asyncmail.clock import Clock
 from asyncmail.errors import PluginError, SinkRefused, SinkUnavailable, StoreError
+from asyncmail.failpoints import failpoint
 from asyncmail.model import Report
 from asyncmail.plugins.guard import Guard
 from asyncmail.plugins.interfaces import ALL, Ack, Sink
@@ -172,6 +173,8 @@ class Reporter:
 
     async def _call(self, batch: Sequence[Report]) -> int:
         """One call; how many of these results it acknowledged."""
+        if batch:
+            failpoint("report.before")
         try:
             ack = await self._guard.call(
                 self._loaded,
@@ -185,6 +188,8 @@ class Reporter:
             await self._failed(batch)
             return 0
         taken, left = self._read(ack, batch)
+        if taken:
+            failpoint("report.posted")
         if batch and not taken and not ack.retry:
             return await self._not_taken(batch, SinkUnavailable("it acknowledged none"))
         self._failures = 0
@@ -223,6 +228,7 @@ class Reporter:
         """Commit what the sink has taken. If the store fails, this comes first in the next pass."""
         if self._taken:
             await self._store.acknowledge(self.name, self._taken)
+            failpoint("report.ack_committed")
             self._events.reported(self.name, self._taken)
             self._taken = []
 

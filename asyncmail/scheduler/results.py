@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from asyncmail.errors import StoreUnavailable
+from asyncmail.failpoints import failpoint
 from asyncmail.model import Delivery
 from asyncmail.outcome import Decision, Next
 from asyncmail.store.base import AttemptRecord, Claim, Result, Store
@@ -88,6 +89,7 @@ class Results:
         while True:
             try:
                 held = await self._store.record(results)
+                failpoint("result.committed")
                 return list(zip(group, held, strict=True))
             except StoreUnavailable as error:
                 log.warning("%d results wait to be recorded: %s", len(group), error)

@@ -14,6 +14,7 @@ from pathlib import Path
 import aiosmtplib
 
 from asyncmail.errors import AsyncmailError, ConfigurationError
+from asyncmail.failpoints import failpoint
 from asyncmail.model import Account, Timeouts, Tls
 from asyncmail.outcome import Phase, clean
 from asyncmail.smtp.replies import Reply
@@ -99,6 +100,7 @@ class Connector:
                 f"account {account.id!r} cannot use {at}: it closed the connection after login",
                 Phase.AUTH,
             )
+        failpoint("connect.done")
         return attach(client.transport, client.esmtp_extensions, timeouts, account.revision)
 
     async def _starttls(self, client: aiosmtplib.SMTP, account: Account, at: str) -> None:

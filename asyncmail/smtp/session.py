@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
+from asyncmail.failpoints import failpoint
 from asyncmail.model import Timeouts
 from asyncmail.outcome import Phase
 from asyncmail.smtp.replies import MalformedReply, Reply, ReplyParser
@@ -26,6 +27,14 @@ _IN_STEP = {
     Phase.DATA: (3, 4, 5),
     Phase.DOT: (2, 4, 5),
     Phase.EHLO: (2, 4, 5),  # stands for NOOP, RSET and QUIT
+}
+
+_ANSWERED = {  # the failpoint that each reply passes
+    Phase.MAIL: "mail.done",
+    Phase.RCPT: "rcpt.done",
+    Phase.DATA: "data.354",
+    Phase.DOT: "dot.replied",
+    Phase.EHLO: "",
 }
 
 
@@ -150,9 +159,11 @@ class Session(asyncio.Protocol):
                 self._clock.clear()
             if self.broken is not None:
                 return None
+            failpoint("body.half")
             progress()
         if self.broken is not None:
             return None
+        failpoint("dot.before")
         return self.begin(view[start:] if start else body, (Phase.DOT,), progress)
 
     async def command(self, verb: bytes, progress: Callable[[], None]) -> bool:
@@ -247,6 +258,7 @@ class Session(asyncio.Protocol):
             self.break_off(f"a reply out of step: {reply}", desync=True)
             return
         exchange.replies.append(reply)
+        failpoint(_ANSWERED[phase])
         for waiting in pending:
             waiting.progress()
         if exchange.complete:

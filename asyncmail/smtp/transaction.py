@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 
 from asyncmail.errors import AttemptRevoked
+from asyncmail.failpoints import failpoint
 from asyncmail.model import Delivery, Disposition, Envelope, RecipientOutcome
 from asyncmail.outcome import Phase, Verdict, classify
 from asyncmail.plugins.interfaces import Attempt
@@ -86,6 +87,7 @@ class Transaction:
             return self._delivery()
         if self._session.broken is None:
             self._dot_written()
+        failpoint("dot.written")
         written = self._session.time()
         await exchange.done
         self._final(takers, exchange)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from asyncmail.failpoints import failpoint
 from asyncmail.model import Disposition
 from asyncmail.store import publish, values
 from asyncmail.store.base import Addition, NewMessage
@@ -65,6 +66,7 @@ async def _add(tx: Transaction, batches: Sequence[Batch]) -> list[list[Addition]
     plan = _Plan(known)
     answers = [[plan.decide(m, replace=b.replace) for m in b.messages] for b in batches]
     await _carry_out(tx, plan)
+    failpoint("accept.in_tx")
     return answers
 
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from asyncmail.failpoints import failpoint
 from asyncmail.store import limits, publish, values
 from asyncmail.store.base import Result
 from asyncmail.store.connection import Row, Transaction
@@ -52,6 +53,7 @@ async def _record(tx: Transaction, groups: Sequence[Sequence[Result]]) -> list[l
     if units:
         await limits.use(tx, units)
     tx.pending -= sum(_is_final(result) for result in results)
+    failpoint("result.in_batch")
     return answers
 
 

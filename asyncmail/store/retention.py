@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from asyncmail.failpoints import failpoint
 from asyncmail.model import RetiredMessage
 from asyncmail.store import values
 from asyncmail.store.base import Lane, Removal
@@ -103,6 +104,7 @@ async def _retire(tx: Transaction, retirements: Sequence[Retirement]) -> list[li
     for one in retirements:
         rows = await tx.rows(_RETIRE, (values.keys_json(one.keys), one.before))
         gone = [row["key"] for row in rows]
+        failpoint("retention.mid")
         await _delete_parts(tx, gone)
         answers.append(gone)
     return answers

@@ -9,6 +9,7 @@ from importlib import resources
 from pathlib import Path
 
 from asyncmail.errors import DatabaseUnusable, SchemaTooNew
+from asyncmail.failpoints import failpoint
 
 # "amq1", in the header of every database of ours: https://www.sqlite.org/fileformat.html, offset 68
 APPLICATION_ID = 0x616D7131
@@ -39,6 +40,7 @@ def migrate(connection: sqlite3.Connection, steps: Sequence[Migration]) -> int:
             continue
         try:
             connection.executescript(f"BEGIN IMMEDIATE;\n{step.script}")
+            failpoint("migrate.mid")
             connection.executemany(
                 "INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)",
                 [("version", step.version), ("min_compatible", step.min_compatible)],
