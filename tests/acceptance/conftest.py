@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from real_service import RealService
+
+from asyncmail.testing.real_service import RealService
 
 
 @pytest.fixture

@@ -20,9 +20,9 @@ from random import Random
 from typing import Any
 
 import httpx
-from real_service import ASYNCMAIL, RealService, helper, id_of, mail, until
 
 from asyncmail.testing import read_ledger, read_unanswered
+from asyncmail.testing.real_service import ASYNCMAIL, RealService, helper, id_of, mail, until
 
 DOT_DELAY = 0.05  # seconds between taking a message and saying so
 FAILING_REPORTS = 10  # percent of the posts that get 503

@@ -11,12 +11,11 @@ from email.message import EmailMessage
 from email.utils import getaddresses
 from typing import Any
 
-from real_service import mail
-
 from asyncmail import mime
 from asyncmail.api import MessagePayload
 from asyncmail.model import Attachment
 from asyncmail.payload import message_from_payload
+from asyncmail.testing.real_service import mail
 
 CALENDAR = "\r\n".join(
     [

@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 
 import pytest
 from programs import require_program
-from real_service import PATIENCE, RealService
+
+from asyncmail.testing.real_service import PATIENCE, RealService
 
 SWITCHES = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from real_service import ASYNCMAIL, PATIENCE
 
 from asyncmail.demo import Tally, _problems
+from asyncmail.testing.real_service import ASYNCMAIL, PATIENCE
 
 PIPES = {"stdout": asyncio.subprocess.PIPE, "stderr": asyncio.subprocess.PIPE}
 RIGHT = {

@@ -6,9 +6,10 @@ import signal
 import time
 
 import pytest
-from real_service import RealService, mail, slow_server
+from slow_server import slow_server
 
 from asyncmail.testing import FaultSMTP
+from asyncmail.testing.real_service import RealService, mail
 
 GRACE = 3.0
 MARGIN = 2.0  # seconds beside the grace (G22)

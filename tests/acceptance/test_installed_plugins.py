@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from real_service import ASYNCMAIL, PATIENCE, RealService, mail
 
 from asyncmail.testing import ReportReceiver
+from asyncmail.testing.real_service import ASYNCMAIL, PATIENCE, RealService, mail
 
 MAILDIR = Path(__file__).parents[2] / "plugins" / "asyncmail-maildir"
 CAUSE = "ModuleNotFoundError: No module named 'a_library_that_is_not_there'"

@@ -16,7 +16,8 @@ import pytest
 from aiosmtpd.smtp import SMTP as Aiosmtpd  # noqa: N811 - a class named in capitals
 from letters import assert_says, built, letters, lines, recipients
 from programs import require_program
-from real_service import RealService, id_of, until
+
+from asyncmail.testing.real_service import RealService, id_of, until
 
 COUNT = 500
 BATCH = 100

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from real_service import RealService, mail
+from asyncmail.testing.real_service import RealService, mail
 
 QUEUED = 100_000
 BATCH = 1000

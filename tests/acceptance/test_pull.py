@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from real_service import RealService, mail
-
 from asyncmail.testing import FaultSMTP, Post, Reply, ReportReceiver
+from asyncmail.testing.real_service import RealService, mail
 
 
 async def test_run_now_posts_at_once_even_with_nothing_to_report(service: RealService) -> None:
