@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 import sys
 from pathlib import Path
 
@@ -14,14 +12,6 @@ KILLS = 20
 SABOTAGED = Path(__file__).with_name("serve_without_claim_commit.py")
 
 pytestmark = pytest.mark.xdist_group("crash")
-
-
-@pytest.fixture
-def seed() -> int:
-    """A new one each time; printed, so that ``ASYNCMAIL_SEED`` can repeat the run."""
-    seed = int(os.environ.get("ASYNCMAIL_SEED") or secrets.randbelow(1_000_000))
-    sys.stdout.write(f"ASYNCMAIL_SEED={seed}\n")
-    return seed
 
 
 async def test_twenty_kills_lose_nothing_and_every_second_copy_is_explained(
