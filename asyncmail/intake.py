@@ -143,7 +143,8 @@ class Intake:
         self._max_message_bytes = max_message_bytes
         self._max_queued = max_queued
         self._replace = replace
-        self._random = random or SystemRandom()
+        # It makes ids unique, not secret, and the system's own is slow.
+        self._random = random or Random(SystemRandom().getrandbits(128))  # noqa: S311
 
     async def accept(
         self, tenant_id: str, entries: Sequence[Entry], *, default_priority: int | None = None
@@ -157,7 +158,7 @@ class Intake:
         reasons: dict[int, str] = {}
         candidates: dict[int, _Candidate] = {}
         seen: set[str] = set()
-        now = self._clock.wall()
+        now = round(self._clock.wall(), 5)  # as exact as it comes back from the store
         for index, entry in enumerate(entries):
             if index % BREATH == BREATH - 1:
                 await asyncio.sleep(0)
@@ -215,6 +216,7 @@ class Intake:
             message.expires_ts,
             None if message.on_uncertain is None else message.on_uncertain is OnUncertain.HOLD,
             message.tags,
+            message,
         )
         return _Candidate(message, account, new)
 

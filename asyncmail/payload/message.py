@@ -116,7 +116,7 @@ def fill_in(payload: Mapping[str, Any], *, created_ts: float, random: Random) ->
     """The payload as it is to be stored: only fields that mean something, and a ``message_id``.
 
     Call it once, at accept, and read its result by ``message_from_payload``. ``random`` makes the
-    Message-ID unique; the service passes ``random.SystemRandom()``. Raises ``Rejected``.
+    Message-ID unique. Raises ``Rejected``.
     """
     if not isinstance(payload, Mapping):
         raise Rejected("invalid payload: a message is a JSON object")

@@ -152,6 +152,7 @@ class AccountPool:
             return False
         heapq.heappop(self._waiting)
         following.granted.set_result(session)
+        session.expect_more()
         return True
 
     def release(self, session: Session, priority: int) -> None:

@@ -102,6 +102,8 @@ class Session(asyncio.Protocol):
         self._transport = transport
         self._parser = ReplyParser()
         self._pending: deque[Exchange] = deque()
+        self._unwritten: list[bytes | memoryview] = []
+        self._followed = False
         self._clock = _Deadline(self._loop, self._late, self._beat)
         self._waits_for = ""
         self._paused = False
@@ -125,7 +127,10 @@ class Session(asyncio.Protocol):
     def begin(
         self, data: bytes | memoryview, phases: Sequence[Phase], progress: Callable[[], None]
     ) -> Exchange:
-        """Write commands, one reply of each phase to come; await ``done`` of what is returned."""
+        """Write commands, one reply of each phase to come; await ``done`` of what is returned.
+
+        What is begun in one turn of the event loop leaves in one piece.
+        """
         exchange = Exchange(phases, progress, self._loop.create_future())
         if self.broken is not None:
             exchange.done.set_result(None)
@@ -135,8 +140,15 @@ class Session(asyncio.Protocol):
             self._expect(phases[0])
         else:
             self.chained = True
-        self._transport.write(data)
+        if not self._unwritten:
+            self._loop.call_soon(self._flush)
+        self._unwritten.append(data)
+        self._followed = False
         return exchange
+
+    def expect_more(self) -> None:
+        """Somebody was woken to begin the next message: give them a turn, so that it leaves with this."""
+        self._followed = bool(self._unwritten)
 
     async def finish_data(self, body: bytes, progress: Callable[[], None]) -> Exchange | None:
         """Write a dot-stuffed body with its final dot, which is in the last piece that is written.
@@ -144,6 +156,8 @@ class Session(asyncio.Protocol):
         Returns nothing if the session broke before that: then the dot has not left.
         """
         start, rest = 0, len(body)
+        if rest > CHUNK + 5:
+            self._flush()
         view = memoryview(body)
         while rest > CHUNK + 5:  # the last piece holds at least the whole CRLF.CRLF
             self._transport.write(view[start : start + CHUNK])
@@ -274,6 +288,14 @@ class Session(asyncio.Protocol):
             self._expect(following.phases[len(following.replies)])
         else:
             self._clock.clear()
+
+    def _flush(self) -> None:
+        if self._followed:
+            self._followed = False
+            self._loop.call_soon(self._flush)
+        elif self._unwritten and self.broken is None:
+            self._transport.writelines(self._unwritten)
+            self._unwritten.clear()
 
     def _expect(self, phase: Phase) -> None:
         timeouts = self.timeouts

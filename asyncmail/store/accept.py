@@ -27,7 +27,7 @@ LEFT JOIN settled AS s ON s.message_key = m.key
 _INSERT = """
 INSERT INTO messages (key, arrival, tenant_id, id, account_id, priority, state, due, deferred_ts,
     ready_ts, expires_ts, hold, size, tags, created_ts, updated_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+VALUES {rows}
 """
 
 _CONTENT = """account_id = ?, priority = ?, state = ?, due = ?, deferred_ts = ?, ready_ts = ?,
@@ -60,12 +60,12 @@ class Batch:
     replace: bool = False
 
 
-async def _add(tx: Transaction, batches: Sequence[Batch]) -> list[list[Addition]]:
+def _add(tx: Transaction, batches: Sequence[Batch]) -> list[list[Addition]]:
     names = [[m.tenant_id, m.id] for batch in batches for m in batch.messages]
-    known = {(r["tenant_id"], r["id"]): r for r in await tx.rows(_KNOWN, (json.dumps(names),))}
+    known = {(r["tenant_id"], r["id"]): r for r in tx.rows(_KNOWN, (json.dumps(names),))}
     plan = _Plan(known)
     answers = [[plan.decide(m, replace=b.replace) for m in b.messages] for b in batches]
-    await _carry_out(tx, plan)
+    _carry_out(tx, plan)
     failpoint("accept.in_tx")
     return answers
 
@@ -112,52 +112,56 @@ class _Plan:
         return Addition.REPLACED
 
 
-async def _carry_out(tx: Transaction, plan: _Plan) -> None:
+def _carry_out(tx: Transaction, plan: _Plan) -> None:
     count = len(plan.fresh) + len(plan.again)
-    numbers = iter(await tx.numbers("arrival", count) if count else ())
+    numbers = iter(tx.numbers("arrival", count) if count else ())
     if plan.fresh:
-        await _insert(tx, plan.fresh, numbers)
+        _insert(tx, plan.fresh, numbers)
     if plan.again:
         rows = [(*_content(tx, m), next(numbers), r["key"]) for r, m in plan.again]
-        await tx.many(_REGENERATE, rows)
+        tx.many(_REGENERATE, rows)
     if plan.replaced:
-        await tx.many(_REPLACE, [(*_content(tx, m), r["key"]) for r, m in plan.replaced])
+        tx.many(_REPLACE, [(*_content(tx, m), r["key"]) for r, m in plan.replaced])
     changed = plan.again + plan.replaced
     if changed:
-        await _renew(tx, changed)
+        _renew(tx, changed)
     if plan.told_again:
-        await _tell_again(tx, list(plan.told_again))
+        _tell_again(tx, list(plan.told_again))
     tx.pending += count
 
 
-async def _tell_again(tx: Transaction, keys: Sequence[int]) -> None:
+def _tell_again(tx: Transaction, keys: Sequence[int]) -> None:
     """A client that sent an id again does not know its result: it is owed once more."""
-    sinks = await tx.sinks()
+    sinks = tx.sinks()
     if sinks:
-        await tx.rows(_OWED_AGAIN, (values.keys_json(keys),))
-        await publish.publish(tx, keys, sinks)
+        tx.rows(_OWED_AGAIN, (values.keys_json(keys),))
+        publish.publish(tx, keys, sinks)
 
 
-async def _insert(tx: Transaction, fresh: Sequence[NewMessage], numbers: Iterator[int]) -> None:
+def _insert(tx: Transaction, fresh: Sequence[NewMessage], numbers: Iterator[int]) -> None:
     messages: list[tuple[Any, ...]] = []
     payloads: list[tuple[int, str]] = []
     for message in fresh:
         key = next(numbers)
         messages.append((key, key, message.tenant_id, message.id, *_content(tx, message)))
+        if message.message is not None and message.deferred_ts is None:
+            tx.accepted.append((key, message))
         payloads.append((key, message.payload))
-    await tx.many(_INSERT, messages)
-    await tx.many("INSERT INTO payloads (message_key, payload) VALUES (?, ?)", payloads)
+    tx.together(_INSERT, messages)
+    tx.together("INSERT INTO payloads (message_key, payload) VALUES {rows}", payloads)
 
 
-async def _renew(tx: Transaction, changed: Sequence[tuple[Row, NewMessage]]) -> None:
+def _renew(tx: Transaction, changed: Sequence[tuple[Row, NewMessage]]) -> None:
     """New content in the place of old; who has the old one already never gets the new one."""
-    await tx.many(
+    for row, _ in changed:
+        tx.fresh.take(row["key"])
+    tx.many(
         "UPDATE payloads SET payload = ? WHERE message_key = ?",
         [(message.payload, row["key"]) for row, message in changed],
     )
     keys = values.keys_json(row["key"] for row, _ in changed)
     for table in ("digests", "settled"):
-        await tx.rows(
+        tx.rows(
             f"DELETE FROM {table} WHERE message_key IN (SELECT value FROM json_each(?))",  # noqa: S608 - names above
             (keys,),
         )
@@ -167,7 +171,7 @@ async def _renew(tx: Transaction, changed: Sequence[tuple[Row, NewMessage]]) -> 
         if (kept := [o for o in values.outcomes_from(row["outcomes"]) if _reached(o.disposition)])
     ]
     if reached:
-        await tx.many("INSERT INTO settled (message_key, outcomes) VALUES (?, ?)", reached)
+        tx.many("INSERT INTO settled (message_key, outcomes) VALUES (?, ?)", reached)
 
 
 def _reached(disposition: Disposition) -> bool:

@@ -67,17 +67,17 @@ async def find(
     return [_account(row, keys) for row in rows]
 
 
-async def _put(tx: Transaction, puts: Sequence[Put]) -> list[None]:
-    for one, revision in zip(puts, await tx.numbers("revision", len(puts)), strict=True):
+def _put(tx: Transaction, puts: Sequence[Put]) -> list[None]:
+    for one, revision in zip(puts, tx.numbers("revision", len(puts)), strict=True):
         sql = _PUT if one.keep_password else _PUT_WITH_PASSWORD
-        await tx.rows(sql, _row(one, revision))
+        tx.rows(sql, _row(one, revision))
     return [None for _ in puts]
 
 
 put: Operation[Put, None] = Operation("put account", _put)
 
 
-async def _delete(tx: Transaction, lanes: Sequence[Lane]) -> list[bool | None]:
+def _delete(tx: Transaction, lanes: Sequence[Lane]) -> list[bool | None]:
     """Whether there was such an account; ``None``: there is more of its mail, call it again.
 
     The account goes with the last of what waits, so that a new one of that id inherits none of it.
@@ -87,10 +87,10 @@ async def _delete(tx: Transaction, lanes: Sequence[Lane]) -> list[bool | None]:
         name = (lane.tenant_id, lane.account_id)
         left = ORPHAN_BATCH
         for sql in (_ORPHAN_READY, _ORPHAN_SCHEDULED, _ORPHAN_RETRY):
-            left -= len(await tx.rows(sql, (*name, left)))
+            left -= len(tx.rows(sql, (*name, left)))
         if left:
             sql = "DELETE FROM accounts WHERE tenant_id = ? AND id = ? RETURNING id"
-            answers.append(bool(await tx.rows(sql, name)))
+            answers.append(bool(tx.rows(sql, name)))
         else:
             answers.append(None)
     return answers

@@ -6,37 +6,37 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
+from typing import Any
 
 from asyncmail.model import Priority
 from asyncmail.store import limits, values
-from asyncmail.store.base import Claim, Claims, Lane, Pick
-from asyncmail.store.connection import Row, Transaction
+from asyncmail.store.base import Claim, Claims, Lane, NewMessage, Pick
+from asyncmail.store.connection import Transaction
 from asyncmail.store.limits import Room
 from asyncmail.store.writer import Operation, Rank
 
 Token = Callable[[], str]  # where random tokens come from
 
-_COLUMNS = """key, tenant_id, account_id, id, generation, priority, arrival, size, created_ts,
-    ready_ts, expires_ts, claim_hold, claim_intent, claim_unit, attempts, uncertain, rescues,
-    unexpected"""
+_FIRST_READY = """
+SELECT json_group_array(json_array(key, size)) FROM (
+    SELECT key, size FROM messages
+    WHERE state = 'ready' AND tenant_id = ? AND account_id = ? AND priority BETWEEN ? AND ?
+    ORDER BY priority, arrival LIMIT ?)
+"""
 
-_CLAIM = f"""
+_CLAIM = """
 UPDATE messages SET state = 'claimed', claim_token = ?, claim_unit = ?,
     claim_hold = coalesce(hold, ?), claim_intent = 0, claim_orphan = (state = 'orphaned'), due = NULL,
     deferred_ts = NULL, updated_at = ?
 WHERE key IN (%s)
-RETURNING {_COLUMNS}
-"""  # noqa: S608 - column names of ours
-
+"""
 _CLAIM_READY = (
     _CLAIM
     % """
-    SELECT key FROM messages
-    WHERE state = 'ready' AND tenant_id = ? AND account_id = ? AND priority BETWEEN ? AND ?
-    ORDER BY priority, arrival LIMIT ?
+    SELECT m.key FROM json_each(?) AS wanted JOIN messages AS m ON m.key = wanted.value
+    WHERE m.state = 'ready'
 """
 )
-
 _CHOSEN = """
     SELECT m.key FROM messages AS m JOIN json_each(?) AS wanted ON m.key = wanted.value
     WHERE m.state IN ('ready', 'scheduled', 'retry')
@@ -45,13 +45,13 @@ _ORPHAN = """
     AND NOT EXISTS (SELECT 1 FROM accounts AS a WHERE a.tenant_id = m.tenant_id AND a.id = m.account_id)
     OR m.state = 'orphaned'
 """
-_CLAIM_CHOSEN = _CLAIM % _CHOSEN
-_CLAIM_ORPHANS = _CLAIM % (_CHOSEN + _ORPHAN)
+_CLAIM_CHOSEN = _CLAIM % _CHOSEN + "RETURNING key"
+_CLAIM_ORPHANS = _CLAIM % (_CHOSEN + _ORPHAN) + "RETURNING key"
 
-_RESCUE = f"""
+_RESCUE = """
 UPDATE messages SET claim_token = ?, claim_unit = 0
-WHERE state = 'claimed' AND claim_token IS NULL RETURNING {_COLUMNS}
-"""  # noqa: S608 - column names of ours
+WHERE state = 'claimed' AND claim_token IS NULL RETURNING key
+"""
 
 _HELD = "SELECT tenant_id, account_id FROM messages WHERE state = 'claimed' AND claim_unit"
 
@@ -65,11 +65,16 @@ _WITHOUT_UNIT = """
 UPDATE messages SET claim_unit = 0 WHERE key IN (SELECT value FROM json_each(?))
 """
 
-_CONTENTS = """
-SELECT p.message_key, p.payload, s.outcomes, d.digests
-FROM json_each(?) AS wanted JOIN payloads AS p ON p.message_key = wanted.value
-LEFT JOIN settled AS s ON s.message_key = p.message_key
-LEFT JOIN digests AS d ON d.message_key = p.message_key
+# The keys of those that are at hand come as negative numbers.
+_CLAIMED = """
+SELECT json_group_array(json_array(m.key, m.tenant_id, m.account_id, m.id, m.generation, m.priority,
+    p.payload, m.created_ts, m.ready_ts, m.expires_ts, m.claim_hold, m.attempts, m.uncertain,
+    m.rescues, m.unexpected, s.outcomes, d.digests, m.claim_intent))
+FROM json_each(?) AS wanted CROSS JOIN messages AS m ON m.key = abs(wanted.value)
+LEFT JOIN payloads AS p ON p.message_key = wanted.value
+LEFT JOIN settled AS s ON s.message_key = m.key
+LEFT JOIN digests AS d ON d.message_key = m.key
+WHERE m.state = 'claimed' AND m.claim_token = ?
 """
 
 _OWNED = """
@@ -104,52 +109,49 @@ class Chosen:
 # --- claim by lanes ------------------------------------------------------------------------------
 
 
-async def _claim(tx: Transaction, wishes: Sequence[Wish]) -> list[Claims]:
-    active = await tx.rows("SELECT value FROM meta WHERE name = 'active'")
+def _claim(tx: Transaction, wishes: Sequence[Wish]) -> list[Claims]:
+    active = tx.rows("SELECT value FROM meta WHERE name = 'active'")
     if not active[0]["value"]:
         return [Claims((), frozenset()) for _ in wishes]
     lanes = {pick.lane for wish in wishes for pick in wish.picks}
-    rooms = await limits.rooms(tx, lanes)
-    return [await _grant(tx, wish, rooms) for wish in wishes]
+    rooms = limits.rooms(tx, lanes)
+    return [_grant(tx, wish, rooms) for wish in wishes]
 
 
 claim: Operation[Wish, Claims] = Operation("claim", _claim, Rank.CLAIMS)
 
 
-async def _grant(tx: Transaction, wish: Wish, rooms: Mapping[Lane, Room]) -> Claims:
-    taken: list[Row] = []
+def _grant(tx: Transaction, wish: Wish, rooms: Mapping[Lane, Room]) -> Claims:
+    taken: list[int] = []
     exhausted: set[Lane] = set()
     left = wish.max_bytes
     cut_short = False
     for pick in wish.picks:
-        found = await _pick(tx, pick, wish.token)
-        if len(found) < pick.count and Priority.IMMEDIATE in pick.priorities:
-            exhausted.add(pick.lane)
+        found = _first_ready(tx, pick)
         fitting = _fitting(found, left, first=not taken)
-        taken += found[:fitting]
-        left -= sum(row["size"] for row in found[:fitting])
-        if fitting < len(found):
-            await tx.many(_UNCLAIM, [(row["key"], wish.token) for row in found[fitting:]])
-            exhausted.discard(pick.lane)
+        is_all = len(found) < pick.count and fitting == len(found)
+        if is_all and Priority.IMMEDIATE in pick.priorities:
+            exhausted.add(pick.lane)
+        keys = [key for key, _ in found[:fitting]]
+        claimed = (wish.token, 1, int(pick.hold), int(tx.wall), values.keys_json(keys))
+        tx.rows(_CLAIM_READY, claimed)
+        taken += keys
+        left -= sum(size for _, size in found[:fitting])
         if left <= 0 or fitting < len(found):
             cut_short = True
             break
-    claims = await _complete(tx, taken, wish.token)
-    granted = await _within_limits(tx, claims, rooms)
+    granted = _within_limits(tx, _claimed(tx, taken, wish.token), rooms)
     return Claims(granted, frozenset(exhausted), cut_short)
 
 
-async def _pick(tx: Transaction, pick: Pick, token: str) -> list[Row]:
-    """The lane's first ready messages, by priority and arrival, claimed."""
-    found: list[Row] = []
+def _first_ready(tx: Transaction, pick: Pick) -> list[tuple[int, int]]:
+    """Key and size of the lane's first ready messages, by priority and arrival."""
+    found: list[tuple[int, int]] = []
+    lane = (pick.lane.tenant_id, pick.lane.account_id)
     for low, high in _runs(pick.priorities):
         want = pick.count - len(found)
-        if want <= 0:
-            break
-        claimed = (token, 1, int(pick.hold), int(tx.wall))
-        lane = (pick.lane.tenant_id, pick.lane.account_id)
-        rows = await tx.rows(_CLAIM_READY, (*claimed, *lane, low, high, want))
-        found += sorted(rows, key=lambda row: (row["priority"], row["arrival"]))
+        if want > 0:
+            found += tx.gathered(_FIRST_READY, (*lane, low, high, want))
     return found
 
 
@@ -161,17 +163,17 @@ def _runs(priorities: Sequence[int]) -> Iterator[tuple[int, int]]:
         yield members[0], members[-1]
 
 
-def _fitting(rows: Sequence[Row], max_bytes: int, *, first: bool) -> int:
+def _fitting(found: Sequence[tuple[int, int]], max_bytes: int, *, first: bool) -> int:
     """How many of these stay within the bytes; the very first message always does."""
     total = 0
-    for count, row in enumerate(rows):
-        total += row["size"]
+    for count, (_, size) in enumerate(found):
+        total += size
         if total > max_bytes and not (first and count == 0):
             return count
-    return len(rows)
+    return len(found)
 
 
-async def _within_limits(
+def _within_limits(
     tx: Transaction, claims: Sequence[Claim], rooms: Mapping[Lane, Room]
 ) -> list[Claim]:
     """Give units as far as they go; the rest is over the limit and holds none."""
@@ -185,64 +187,62 @@ async def _within_limits(
             granted.append(replace(one, over_limit=True, limited_until=room.until))
             over.append(one.key)
     if over:
-        await tx.rows(_WITHOUT_UNIT, (values.keys_json(over),))
+        tx.rows(_WITHOUT_UNIT, (values.keys_json(over),))
     return granted
 
 
 # --- claim to end or to rescue -------------------------------------------------------------------
 
 
-async def _claim_keys(tx: Transaction, choices: Sequence[Chosen]) -> list[list[Claim]]:
+def _claim_keys(tx: Transaction, choices: Sequence[Chosen]) -> list[list[Claim]]:
     answers: list[list[Claim]] = []
     for choice in choices:
         parameters = (choice.token, 0, 0, int(tx.wall), values.keys_json(choice.keys))
-        rows = await tx.rows(_CLAIM_ORPHANS if choice.orphans else _CLAIM_CHOSEN, parameters)
-        rows.sort(key=lambda row: row["arrival"])
-        answers.append(await _complete(tx, rows, choice.token))
+        rows = tx.rows(_CLAIM_ORPHANS if choice.orphans else _CLAIM_CHOSEN, parameters)
+        answers.append(_claimed(tx, sorted(row["key"] for row in rows), choice.token))
     return answers
 
 
 claim_keys: Operation[Chosen, list[Claim]] = Operation("claim by key", _claim_keys, Rank.CLAIMS)
 
 
-async def _rescue(tx: Transaction, tokens: Sequence[str]) -> list[list[Claim]]:
+def _rescue(tx: Transaction, tokens: Sequence[str]) -> list[list[Claim]]:
     """What the dead owner held goes to the first caller; its units count as used now."""
     units: dict[Lane, int] = {}
-    for row in await tx.rows(f"{_HELD} AND claim_token IS NULL"):
+    for row in tx.rows(f"{_HELD} AND claim_token IS NULL"):
         lane = Lane(row["tenant_id"], row["account_id"])
         units[lane] = units.get(lane, 0) + 1
-    await limits.use(tx, units)
-    rows = await tx.rows(_RESCUE, (tokens[0],))
-    rows.sort(key=lambda row: row["arrival"])
-    return [await _complete(tx, rows, tokens[0]), *([] for _ in tokens[1:])]
+    limits.use(tx, units)
+    keys = sorted(row["key"] for row in tx.rows(_RESCUE, (tokens[0],)))
+    return [_claimed(tx, keys, tokens[0]), *([] for _ in tokens[1:])]
 
 
 rescue: Operation[str, list[Claim]] = Operation("rescue", _rescue, Rank.CLAIMS)
 
 
-async def disown(tx: Transaction) -> None:
+def disown(tx: Transaction) -> None:
     """End the authority of every claim: their owner held the lock, and the lock is ours.
 
     What was claimed only to end it was not in flight.
     """
-    await tx.rows("UPDATE messages SET state = 'orphaned' WHERE state = 'claimed' AND claim_orphan")
-    await tx.rows("UPDATE messages SET claim_token = NULL WHERE state = 'claimed'")
+    tx.rows("UPDATE messages SET state = 'orphaned' WHERE state = 'claimed' AND claim_orphan")
+    tx.rows("UPDATE messages SET claim_token = NULL WHERE state = 'claimed'")
 
 
 # --- what an owner may do ------------------------------------------------------------------------
 
 
-async def _release(tx: Transaction, groups: Sequence[Sequence[Claim]]) -> list[None]:
-    await tx.many(_UNCLAIM, [(one.key, one.token) for group in groups for one in group])
+def _release(tx: Transaction, groups: Sequence[Sequence[Claim]]) -> list[None]:
+    tx.many(_UNCLAIM, [(one.key, one.token) for group in groups for one in group])
     return [None for _ in groups]
 
 
 release: Operation[Sequence[Claim], None] = Operation("release", _release, Rank.CLAIMS)
 
 
-async def _mark_intent(tx: Transaction, claims: Sequence[Claim]) -> list[bool]:
-    owned = await _owned(tx, claims)
-    await tx.many(
+def _mark_intent(tx: Transaction, claims: Sequence[Claim]) -> list[bool]:
+    owned = _owned(tx, claims)
+    tx.many(
         "UPDATE messages SET claim_intent = 1 WHERE key = ? AND claim_token = ?",
         [(one.key, one.token) for one in claims],
     )
@@ -252,11 +252,9 @@ async def _mark_intent(tx: Transaction, claims: Sequence[Claim]) -> list[bool]:
 mark_intent: Operation[Claim, bool] = Operation("mark intent", _mark_intent, Rank.CLAIMS)
 
 
-async def _keep_digests(
-    tx: Transaction, wanted: Sequence[tuple[Claim, Mapping[str, str]]]
-) -> list[bool]:
-    owned = await _owned(tx, [one for one, _ in wanted])
-    await tx.many(
+def _keep_digests(tx: Transaction, wanted: Sequence[tuple[Claim, Mapping[str, str]]]) -> list[bool]:
+    owned = _owned(tx, [one for one, _ in wanted])
+    tx.many(
         "INSERT INTO digests (message_key, digests) VALUES (?, ?) "
         "ON CONFLICT DO UPDATE SET digests = json_patch(excluded.digests, digests.digests)",
         [(one.key, json.dumps(dict(d))) for one, d in wanted if (one.key, one.token) in owned],
@@ -269,39 +267,44 @@ keep_digests: Operation[tuple[Claim, Mapping[str, str]], bool] = Operation(
 )
 
 
-async def _owned(tx: Transaction, claims: Sequence[Claim]) -> set[tuple[int, str]]:
+def _owned(tx: Transaction, claims: Sequence[Claim]) -> set[tuple[int, str]]:
     """Key and token of those claims that still hold."""
     wanted = json.dumps([[one.key, one.token] for one in claims])
-    return {(r["key"], r["claim_token"]) for r in await tx.rows(_OWNED, (wanted,))}
+    return {(r["key"], r["claim_token"]) for r in tx.rows(_OWNED, (wanted,))}
 
 
-async def _complete(tx: Transaction, rows: Sequence[Row], token: str) -> list[Claim]:
-    """Claims in the order of ``rows``, with payloads and what is known of earlier attempts."""
-    if not rows:
+def _claimed(tx: Transaction, keys: Sequence[int], token: str) -> list[Claim]:
+    """The claims under this token, in the order of the keys, with all that is known of each."""
+    if not keys:
         return []
-    keys = values.keys_json(row["key"] for row in rows)
-    contents = {row["message_key"]: row for row in await tx.rows(_CONTENTS, (keys,))}
-    return [_claim_from(row, contents[row["key"]], token) for row in rows]
+    fresh = {key: new for key in keys if (new := tx.fresh.take(key)) is not None}
+    wanted = values.keys_json(-key if key in fresh else key for key in keys)
+    rows = tx.gathered(_CLAIMED, (wanted, token))
+    return [_claim_from(row, token, fresh.get(row[0])) for row in rows]
 
 
-def _claim_from(row: Row, content: Row, token: str) -> Claim:
+def _claim_from(row: Sequence[Any], token: str, fresh: NewMessage | None) -> Claim:
+    key, tenant_id, account_id, id, generation, priority, payload = row[:7]
+    created_ts, ready_ts, expires_ts, hold, attempts, uncertain = row[7:13]
+    rescues, unexpected, outcomes, digests, intent = row[13:]
     return Claim(
-        key=row["key"],
-        token=token,
-        lane=Lane(row["tenant_id"], row["account_id"]),
-        id=row["id"],
-        generation=row["generation"],
-        priority=row["priority"],
-        payload=content["payload"],
-        created_ts=row["created_ts"],
-        ready_ts=row["ready_ts"],
-        expires_ts=row["expires_ts"],
-        hold=bool(row["claim_hold"]),
-        attempts=row["attempts"],
-        uncertain=row["uncertain"],
-        rescues=row["rescues"],
-        unexpected=row["unexpected"],
-        settled=values.settled_from(content["outcomes"]),
-        digests=json.loads(content["digests"]) if content["digests"] else {},
-        dot_may_have_left=bool(row["claim_intent"]),
+        key,
+        token,
+        Lane(tenant_id, account_id),
+        id,
+        generation,
+        priority,
+        payload if fresh is None else fresh.payload,
+        created_ts,
+        ready_ts,
+        expires_ts,
+        bool(hold),
+        attempts,
+        uncertain,
+        rescues,
+        unexpected,
+        values.settled_from(outcomes),
+        json.loads(digests) if digests else {},
+        dot_may_have_left=bool(intent),
+        message=None if fresh is None else fresh.message,
     )

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import json
 import os
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import aiosqlite
 
 from asyncmail.clock import Clock
+from asyncmail.store.base import NewMessage
+from asyncmail.store.fresh import Fresh
 
 BUSY_STEP_MS = 250  # one wait for a lock; the writer decides how many of them
 CHECKPOINT_PAGES = 4000
 WAL_LIMIT_BYTES = 64 * 1024 * 1024
+MOST_TOGETHER = 128  # rows of a statement; a power of two, so that there are few different ones
 CACHE_KIB = 16 * 1024
 READ_CACHE_KIB = (
     4 * 1024
@@ -36,38 +44,32 @@ _UNAVAILABLE = _BUSY | {
     sqlite3.SQLITE_READONLY,
 }
 
+_OPTIONS: dict[str, Any] = {
+    "uri": True,
+    "isolation_level": None,
+    "timeout": BUSY_STEP_MS / 1000,
+    "cached_statements": 256,
+}
+
 Row = sqlite3.Row
+AnswerT = TypeVar("AnswerT")
 
 
 class Connection:
-    """One connection and its thread. Statements cost a change of threads each: few and big ones."""
+    """A connection that reads, and its thread. Each statement costs a change of threads."""
 
     def __init__(self, raw: aiosqlite.Connection) -> None:
         self._raw = raw
-        self._cursors: list[aiosqlite.Cursor] = []
 
     @classmethod
-    async def open(cls, path: Path, *, read_only: bool) -> Connection:
+    async def open(cls, path: Path) -> Connection:
         """Connect to an existing database."""
-        raw = await aiosqlite.connect(
-            f"file:{quote(os.fspath(path))}?mode=rw",
-            uri=True,
-            isolation_level=None,
-            timeout=BUSY_STEP_MS / 1000,
-            cached_statements=256,
-        )
+        raw = await aiosqlite.connect(_uri(path), **_OPTIONS)
         raw.row_factory = sqlite3.Row
         connection = cls(raw)
         try:
-            for pragma in (
-                "journal_mode = WAL",
-                "synchronous = FULL",
-                f"wal_autocheckpoint = {CHECKPOINT_PAGES}",
-                f"journal_size_limit = {WAL_LIMIT_BYTES}",
-                f"cache_size = -{READ_CACHE_KIB if read_only else CACHE_KIB}",
-                f"query_only = {'ON' if read_only else 'OFF'}",
-            ):
-                await connection.rows(f"PRAGMA {pragma}")
+            for pragma in _pragmas(READ_CACHE_KIB, query_only=True):
+                await connection.rows(pragma)
         except BaseException:
             await raw.close()
             raise
@@ -77,72 +79,165 @@ class Connection:
         """Execute one statement and fetch all it returns."""
         return list(await self._raw.execute_fetchall(sql, parameters))
 
-    async def many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
-        """Execute a changing statement once per row.
-
-        The cursor is kept until ``settle``: dropping it in this thread while the other one is at work
-        would make the event loop wait for SQLite's mutex, and closing it costs another change of threads.
-        """
-        self._cursors.append(await self._raw.executemany(sql, rows))
-
-    def settle(self) -> None:
-        """Forget the cursors of the statements so far; nothing may be running."""
-        self._cursors.clear()
-
-    @property
-    def in_transaction(self) -> bool:
-        return self._raw.in_transaction
+    async def gathered(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
+        """See ``Transaction.gathered``."""
+        rows = await self.rows(sql, parameters)
+        gathered: list[Any] = json.loads(rows[0][0])
+        return gathered
 
     async def close(self) -> None:
-        self._cursors.clear()
         await self._raw.close()
 
 
 class Transaction:
     """One write transaction under way, as the operations see it; its times are those of its start."""
 
-    def __init__(self, connection: Connection, clock: Clock) -> None:
-        self._connection = connection
+    def __init__(self, raw: sqlite3.Connection, clock: Clock, fresh: Fresh) -> None:
+        self._raw = raw
+        self.fresh = fresh
+        self.accepted: list[tuple[int, NewMessage]] = []  # by key; fresh once this is committed
         self.wall = clock.wall()
         self.steady = clock.steady()
         self.pending = 0  # change to the number of messages that are not final
-        self.rows = connection.rows
-        self.many = connection.many
 
-    async def numbers(self, name: str, count: int) -> range:
+    def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
+        """Execute one statement and fetch all it returns."""
+        return self._raw.execute(sql, parameters).fetchall()
+
+    def gathered(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
+        """The rows of a query that gathers them in one JSON list.
+
+        SQLite hands the interpreter back after each row, and takes it again from a busy event loop: many
+        rows in one step cost one such turn instead of many. Of a real number 15 digits come through.
+        """
+        gathered: list[Any] = json.loads(self._raw.execute(sql, parameters).fetchone()[0])
+        return gathered
+
+    def many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
+        """Execute a changing statement once per row; for rows that are few."""
+        self._raw.executemany(sql, rows)
+
+    def together(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
+        """Execute a changing statement with ``VALUES {rows}`` for all rows in few steps, see above."""
+        start, size = 0, MOST_TOGETHER
+        while start < len(rows):
+            while size > len(rows) - start:
+                size //= 2
+            some = rows[start : start + size]
+            self._raw.execute(_with_rows(sql, len(rows[0]), size), tuple(chain(*some)))
+            start += size
+
+    def numbers(self, name: str, count: int) -> range:
         """The next ``count`` numbers of a series of ``meta``; none is ever given twice."""
-        rows = await self.rows(
+        rows = self.rows(
             "UPDATE meta SET value = value + ? WHERE name = ? RETURNING value", (count, name)
         )
         last = int(rows[0]["value"])
         return range(last - count + 1, last + 1)
 
-    async def sinks(self) -> list[str]:
+    def sinks(self) -> list[str]:
         """The names of the active sinks."""
-        return [row["name"] for row in await self.rows("SELECT name FROM sinks")]
+        return [row["name"] for row in self.rows("SELECT name FROM sinks")]
 
 
 class Engine:
-    """The transactions of the connection that writes."""
+    """The connection that writes. A whole transaction is one visit to its thread.
 
-    def __init__(self, connection: Connection, clock: Clock) -> None:
-        self._connection = connection
+    Not aiosqlite: there each statement is a visit of its own, and while a thread is on its way to the
+    next one the event loop has work of its own to finish first.
+    """
+
+    def __init__(self, raw: sqlite3.Connection, thread: ThreadPoolExecutor, clock: Clock) -> None:
+        self._raw = raw
+        self._thread = thread
         self._clock = clock
+        self._fresh = Fresh(clock.steady)
 
-    async def begin(self) -> Transaction:
-        await self._connection.rows("BEGIN IMMEDIATE")
-        return Transaction(self._connection, self._clock)
+    @classmethod
+    async def open(cls, path: Path, clock: Clock) -> Engine:
+        """Connect to an existing database."""
+        thread = ThreadPoolExecutor(1, thread_name_prefix="asyncmail store writer")
+        try:
+            loop = asyncio.get_running_loop()
+            raw = await loop.run_in_executor(thread, _connected, path)
+        except BaseException:
+            thread.shutdown(wait=False)
+            raise
+        return cls(raw, thread, clock)
 
-    async def commit(self) -> None:
-        await self._connection.rows("COMMIT")
-        self._connection.settle()
+    async def run(self, work: Callable[[Transaction], AnswerT]) -> AnswerT:
+        """Do it in a transaction of its own and commit. Nothing is kept of one that raises.
 
-    async def rollback(self) -> None:
-        """End what is open; an error that SQLite answered with a rollback of its own left nothing."""
-        self._connection.settle()
-        if self._connection.in_transaction:
-            with contextlib.suppress(sqlite3.Error):
-                await self._connection.rows("ROLLBACK")
+        Raises ``Locked`` where it could not begin because another process writes.
+        """
+        return await self._do(partial(self._transact, work))
+
+    async def checkpoint(self) -> None:
+        """Bring what is in the log into the database file."""
+        await self._do(partial(self._raw.execute, "PRAGMA wal_checkpoint(TRUNCATE)"))
+
+    async def close(self) -> None:
+        await self._do(self._raw.close)
+        self._thread.shutdown()
+
+    async def _do(self, work: Callable[[], AnswerT]) -> AnswerT:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    def _transact(self, work: Callable[[Transaction], AnswerT]) -> AnswerT:
+        try:
+            self._raw.execute("BEGIN IMMEDIATE")
+        except sqlite3.Error as error:
+            if is_busy(error):
+                raise Locked from error
+            raise
+        try:
+            transaction = Transaction(self._raw, self._clock, self._fresh)
+            answer = work(transaction)
+            self._raw.execute("COMMIT")
+        except BaseException:
+            if self._raw.in_transaction:  # SQLite ends some by itself
+                with contextlib.suppress(sqlite3.Error):
+                    self._raw.execute("ROLLBACK")
+            raise
+        self._fresh.keep(transaction.accepted)
+        return answer
+
+
+class Locked(Exception):
+    """Another process had the database locked for as long as one attempt waits."""
+
+
+def _connected(path: Path) -> sqlite3.Connection:
+    raw: sqlite3.Connection = sqlite3.connect(_uri(path), **_OPTIONS)
+    raw.row_factory = sqlite3.Row
+    try:
+        for pragma in _pragmas(CACHE_KIB, query_only=False):
+            raw.execute(pragma).fetchall()
+    except BaseException:
+        raw.close()
+        raise
+    return raw
+
+
+@cache
+def _with_rows(sql: str, width: int, count: int) -> str:
+    row = f"({', '.join('?' * width)})"
+    return sql.replace("{rows}", ", ".join([row] * count))
+
+
+def _uri(path: Path) -> str:
+    return f"file:{quote(os.fspath(path))}?mode=rw"
+
+
+def _pragmas(cache_kib: int, *, query_only: bool) -> tuple[str, ...]:
+    return (
+        "PRAGMA journal_mode = WAL",
+        "PRAGMA synchronous = FULL",
+        f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}",
+        f"PRAGMA journal_size_limit = {WAL_LIMIT_BYTES}",
+        f"PRAGMA cache_size = -{cache_kib}",
+        f"PRAGMA query_only = {'ON' if query_only else 'OFF'}",
+    )
 
 
 def is_busy(error: BaseException) -> bool:

@@ -59,49 +59,47 @@ class Room:
         return True
 
 
-async def rooms(tx: Transaction, lanes: Collection[Lane]) -> dict[Lane, Room]:
+def rooms(tx: Transaction, lanes: Collection[Lane]) -> dict[Lane, Room]:
     """The room of those of these lanes that have limits."""
-    limited = await tx.rows(_LIMITS, (values.lanes_json(lanes),))
+    limited = tx.rows(_LIMITS, (values.lanes_json(lanes),))
     if not limited:
         return {}
     accounts = {Lane(row["tenant_id"], row["id"]): row for row in limited}
     used: dict[tuple[Lane, int], list[tuple[int, int]]] = {}
-    for row in await tx.rows(_BUCKETS, (values.lanes_json(accounts),)):
+    for row in tx.rows(_BUCKETS, (values.lanes_json(accounts),)):
         lane = Lane(row["tenant_id"], row["account_id"])
         if row["bucket"] >= _oldest(tx.steady, row["window"]):
             used.setdefault((lane, row["window"]), []).append((row["bucket"], row["used"]))
     return {lane: _room(tx.steady, lane, row, used) for lane, row in accounts.items()}
 
 
-async def use(tx: Transaction, units: Mapping[Lane, int]) -> None:
+def use(tx: Transaction, units: Mapping[Lane, int]) -> None:
     """Count units as used now, and forget what no window reaches any more."""
     lanes = [(lane.tenant_id, lane.account_id, window) for lane in units for window in WINDOWS]
-    await tx.many(
+    tx.many(
         _USE,
         [
             (tenant, account, window, _bucket(tx.steady, window), units[Lane(tenant, account)])
             for tenant, account, window in lanes
         ],
     )
-    await tx.many(_FORGET, [(*lane, _oldest(tx.steady, lane[2])) for lane in lanes])
+    tx.many(_FORGET, [(*lane, _oldest(tx.steady, lane[2])) for lane in lanes])
 
 
-async def restart(tx: Transaction) -> None:
+def restart(tx: Transaction) -> None:
     """Entries later than now count as now: the clock was set back while the service was down."""
     for window in WINDOWS:
         now = _bucket(tx.steady, window)
-        await tx.rows(
+        tx.rows(
             "DELETE FROM rate_buckets WHERE window = ? AND bucket < ?",
             (window, _oldest(tx.steady, window)),
         )
-        later = await tx.rows(
+        later = tx.rows(
             "DELETE FROM rate_buckets WHERE window = ? AND bucket > ? "
             "RETURNING tenant_id, account_id, used",
             (window, now),
         )
-        await tx.many(
-            _USE, [(r["tenant_id"], r["account_id"], window, now, r["used"]) for r in later]
-        )
+        tx.many(_USE, [(r["tenant_id"], r["account_id"], window, now, r["used"]) for r in later])
 
 
 def _room(

@@ -7,21 +7,22 @@ from collections.abc import Sequence
 from asyncmail.store.connection import Transaction
 
 _RESULT = """
+WITH new (message_key, key, recorded_ts) AS (VALUES {rows})
 INSERT INTO results (message_key, key, tenant_id, id, account_id, priority, generation, result_seq,
     sent_ts, error_ts, error, deferred_ts, tags, recorded_ts)
-SELECT key, ?, tenant_id, id, account_id, priority, generation, result_seq,
-    sent_ts, error_ts, error, deferred_ts, tags, ?
-FROM messages WHERE key = ?
+SELECT m.key, new.key, m.tenant_id, m.id, m.account_id, m.priority, m.generation, m.result_seq,
+    m.sent_ts, m.error_ts, m.error, m.deferred_ts, m.tags, new.recorded_ts
+FROM new CROSS JOIN messages AS m ON m.key = new.message_key
 """
 
 
-async def publish(tx: Transaction, keys: Sequence[int], sinks: Sequence[str]) -> None:
+def publish(tx: Transaction, keys: Sequence[int], sinks: Sequence[str]) -> None:
     """Copy what the rows of ``messages`` say now, under the ``result_seq`` they have now."""
-    numbers = await tx.numbers("result", len(keys))
+    numbers = tx.numbers("result", len(keys))
     numbered = list(zip(numbers, keys, strict=True))
-    await tx.many(_RESULT, [(number, tx.wall, key) for number, key in numbered])
+    tx.together(_RESULT, [(key, number, tx.wall) for number, key in numbered])
     if sinks:
-        await tx.many(
-            "INSERT INTO reports (message_key, result_key, sink) VALUES (?, ?, ?)",
+        tx.together(
+            "INSERT INTO reports (message_key, result_key, sink) VALUES {rows}",
             [(key, number, sink) for number, key in numbered for sink in sinks],
         )

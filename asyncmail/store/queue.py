@@ -165,12 +165,12 @@ async def _account_lanes(connection: Connection) -> frozenset[Lane]:
 # --- write ---------------------------------------------------------------------------------------
 
 
-async def _promote(tx: Transaction, calls: Sequence[None]) -> list[tuple[frozenset[Lane], bool]]:
+def _promote(tx: Transaction, calls: Sequence[None]) -> list[tuple[frozenset[Lane], bool]]:
     """The lanes that got something, and whether there may be more of it."""
     lanes: set[Lane] = set()
     more = False
     for sql, now in ((_PROMOTE_SCHEDULED, tx.wall), (_PROMOTE_RETRY, tx.steady)):
-        rows = await tx.rows(sql, (now, PROMOTE_BATCH))
+        rows = tx.rows(sql, (now, PROMOTE_BATCH))
         lanes.update(Lane(row["tenant_id"], row["account_id"]) for row in rows)
         more = more or len(rows) == PROMOTE_BATCH
     return [(frozenset(lanes), more) for _ in calls]
@@ -179,30 +179,30 @@ async def _promote(tx: Transaction, calls: Sequence[None]) -> list[tuple[frozens
 promote: Operation[None, tuple[frozenset[Lane], bool]] = Operation("promote", _promote)
 
 
-async def _set_active(tx: Transaction, wanted: Sequence[bool]) -> list[None]:
-    await tx.rows("UPDATE meta SET value = ? WHERE name = 'active'", (int(wanted[-1]),))
+def _set_active(tx: Transaction, wanted: Sequence[bool]) -> list[None]:
+    tx.rows("UPDATE meta SET value = ? WHERE name = 'active'", (int(wanted[-1]),))
     return [None for _ in wanted]
 
 
 set_active: Operation[bool, None] = Operation("set active", _set_active)
 
 
-async def _restart(tx: Transaction, calls: Sequence[None]) -> list[None]:
+def _restart(tx: Transaction, calls: Sequence[None]) -> list[None]:
     """What a start must put right before anybody else writes."""
-    await claims.disown(tx)
-    await limits.restart(tx)
-    await reports.forget_postponements(tx)
+    claims.disown(tx)
+    limits.restart(tx)
+    reports.forget_postponements(tx)
     # Steady time begins anew: a clock set back since the last start must not lengthen a wait.
     times = (tx.steady, tx.wall)
-    await tx.rows(_SHORTEN_WAITS, (*times, *times))
+    tx.rows(_SHORTEN_WAITS, (*times, *times))
     return [None for _ in calls]
 
 
 restart: Operation[None, None] = Operation("restart", _restart)
 
 
-async def _probe(tx: Transaction, calls: Sequence[None]) -> list[None]:
-    await tx.numbers("probe", 1)
+def _probe(tx: Transaction, calls: Sequence[None]) -> list[None]:
+    tx.numbers("probe", 1)
     return [None for _ in calls]
 
 

@@ -5,23 +5,27 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from asyncmail.model import Report
 from asyncmail.store import values
-from asyncmail.store.connection import Connection, Row, Transaction
+from asyncmail.store.connection import Connection, Transaction
 from asyncmail.store.writer import Operation, Rank
 
 DROP_BATCH = 1000
 
 _PENDING = """
-SELECT r.* FROM reports AS p JOIN results AS r
-    ON r.message_key = p.message_key AND r.key = p.result_key
-WHERE p.sink = ? AND p.acknowledged_ts IS NULL AND p.not_before <= ?
-    AND NOT EXISTS (
-        SELECT 1 FROM reports AS older
-        WHERE older.message_key = p.message_key AND older.result_key < p.result_key
-            AND older.sink = p.sink AND older.acknowledged_ts IS NULL)
-ORDER BY p.result_key LIMIT ?
+SELECT json_group_array(json_array(key, tenant_id, id, account_id, priority, sent_ts, error_ts, error,
+    deferred_ts, generation, result_seq, tags))
+FROM (
+    SELECT r.* FROM reports AS p JOIN results AS r
+        ON r.message_key = p.message_key AND r.key = p.result_key
+    WHERE p.sink = ? AND p.acknowledged_ts IS NULL AND p.not_before <= ?
+        AND NOT EXISTS (
+            SELECT 1 FROM reports AS older
+            WHERE older.message_key = p.message_key AND older.result_key < p.result_key
+                AND older.sink = p.sink AND older.acknowledged_ts IS NULL)
+    ORDER BY p.result_key LIMIT ?)
 """
 
 _OLDEST = """
@@ -33,7 +37,11 @@ WHERE p.sink = ? AND p.acknowledged_ts IS NULL ORDER BY p.result_key LIMIT 1
 _ACKNOWLEDGE = """
 UPDATE reports SET acknowledged_ts = ?
 WHERE sink = ? AND acknowledged_ts IS NULL AND result_key IN (SELECT value FROM json_each(?))
-RETURNING message_key
+"""
+
+_MESSAGES = """
+SELECT json_group_array(message_key) FROM reports
+WHERE sink = ? AND acknowledged_ts IS NULL AND result_key IN (SELECT value FROM json_each(?))
 """
 
 _POSTPONE = """
@@ -99,7 +107,7 @@ class Postponed:
 
 async def pending(connection: Connection, sink: str, now: float, limit: int) -> list[Report]:
     """The oldest results that the sink has not taken, one per message at most."""
-    return [_report(row) for row in await connection.rows(_PENDING, (sink, now, limit))]
+    return [_report(row) for row in await connection.gathered(_PENDING, (sink, now, limit))]
 
 
 async def oldest(connection: Connection, sink: str) -> float | None:
@@ -114,33 +122,36 @@ async def left_behind(connection: Connection, names: Collection[str]) -> dict[st
     return {row["sink"]: row["pending"] for row in rows}
 
 
-def _report(row: Row) -> Report:
+def _report(row: Sequence[Any]) -> Report:
+    key, tenant_id, id, account_id, priority, sent_ts = row[:6]
+    error_ts, error, deferred_ts, generation, result_seq, tags = row[6:]
     return Report(
-        key=row["key"],
-        tenant_id=row["tenant_id"],
-        id=row["id"],
-        account_id=row["account_id"],
-        priority=row["priority"],
-        sent_ts=row["sent_ts"],
-        error_ts=row["error_ts"],
-        error=row["error"],
-        deferred_ts=row["deferred_ts"],
-        generation=row["generation"],
-        result_seq=row["result_seq"],
-        tags=values.tags_from(row["tags"]),
+        key,
+        tenant_id,
+        id,
+        account_id,
+        priority,
+        sent_ts,
+        error_ts,
+        error,
+        deferred_ts,
+        generation,
+        result_seq,
+        values.tags_from(tags),
     )
 
 
 # --- write ---------------------------------------------------------------------------------------
 
 
-async def _acknowledge(tx: Transaction, groups: Sequence[Taken]) -> list[None]:
+def _acknowledge(tx: Transaction, groups: Sequence[Taken]) -> list[None]:
     now = int(tx.wall)
     messages: set[int] = set()
     for group in groups:
-        rows = await tx.rows(_ACKNOWLEDGE, (now, group.sink, _keys(group.reports)))
-        messages.update(row["message_key"] for row in rows)
-    await tx.rows(_REPORTED, (now, tx.wall, now, values.keys_json(messages)))
+        keys = _keys(group.reports)
+        messages.update(tx.gathered(_MESSAGES, (group.sink, keys)))
+        tx.rows(_ACKNOWLEDGE, (now, group.sink, keys))
+    tx.rows(_REPORTED, (now, tx.wall, now, values.keys_json(messages)))
     return [None for _ in groups]
 
 
@@ -149,41 +160,39 @@ acknowledge: Operation[Taken, None] = Operation(
 )
 
 
-async def _postpone(tx: Transaction, groups: Sequence[Postponed]) -> list[None]:
+def _postpone(tx: Transaction, groups: Sequence[Postponed]) -> list[None]:
     for group in groups:
-        await tx.rows(_POSTPONE, (group.until, group.sink, _keys(group.reports)))
+        tx.rows(_POSTPONE, (group.until, group.sink, _keys(group.reports)))
     return [None for _ in groups]
 
 
 postpone: Operation[Postponed, None] = Operation("postpone", _postpone, Rank.ACKNOWLEDGEMENTS)
 
 
-async def forget_postponements(tx: Transaction) -> None:
+def forget_postponements(tx: Transaction) -> None:
     """After a start everything is offered at once."""
-    await tx.rows(
-        "UPDATE reports SET not_before = 0 WHERE acknowledged_ts IS NULL AND not_before > 0"
-    )
+    tx.rows("UPDATE reports SET not_before = 0 WHERE acknowledged_ts IS NULL AND not_before > 0")
 
 
-async def _set_sinks(tx: Transaction, wanted: Sequence[Collection[str]]) -> list[None]:
+def _set_sinks(tx: Transaction, wanted: Sequence[Collection[str]]) -> list[None]:
     names = json.dumps(sorted(wanted[-1]))
-    await tx.rows("DELETE FROM sinks WHERE name NOT IN (SELECT value FROM json_each(?))", (names,))
-    await tx.rows("INSERT OR IGNORE INTO sinks SELECT value FROM json_each(?)", (names,))
+    tx.rows("DELETE FROM sinks WHERE name NOT IN (SELECT value FROM json_each(?))", (names,))
+    tx.rows("INSERT OR IGNORE INTO sinks SELECT value FROM json_each(?)", (names,))
     return [None for _ in wanted]
 
 
 set_sinks: Operation[Collection[str], None] = Operation("set sinks", _set_sinks)
 
 
-async def _drop(tx: Transaction, limits: Sequence[int]) -> list[int]:
+def _drop(tx: Transaction, limits: Sequence[int]) -> list[int]:
     """Drop pending reports of sinks that are gone; how many, so that the caller can go on."""
     answers: list[int] = []
     for limit in limits:
-        dropped = await tx.rows(_DROP, (limit,))
+        dropped = tx.rows(_DROP, (limit,))
         keys = values.keys_json({row["message_key"] for row in dropped})
         now = int(tx.wall)
-        await tx.rows(_REPORTED_TO_THE_REST, (now, tx.wall, now, keys))
-        await tx.rows(_OWED_BY_NOBODY, (keys,))
+        tx.rows(_REPORTED_TO_THE_REST, (now, tx.wall, now, keys))
+        tx.rows(_OWED_BY_NOBODY, (keys,))
         answers.append(len(dropped))
     return answers
 

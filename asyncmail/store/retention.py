@@ -99,13 +99,13 @@ async def retirable(
     ]
 
 
-async def _retire(tx: Transaction, retirements: Sequence[Retirement]) -> list[list[int]]:
+def _retire(tx: Transaction, retirements: Sequence[Retirement]) -> list[list[int]]:
     answers: list[list[int]] = []
     for one in retirements:
-        rows = await tx.rows(_RETIRE, (values.keys_json(one.keys), one.before))
+        rows = tx.rows(_RETIRE, (values.keys_json(one.keys), one.before))
         gone = [row["key"] for row in rows]
         failpoint("retention.mid")
-        await _delete_parts(tx, gone)
+        _delete_parts(tx, gone)
         answers.append(gone)
     return answers
 
@@ -113,15 +113,15 @@ async def _retire(tx: Transaction, retirements: Sequence[Retirement]) -> list[li
 retire: Operation[Retirement, list[int]] = Operation("retire", _retire)
 
 
-async def _remove(tx: Transaction, removals: Sequence[Removals]) -> list[list[Removal]]:
+def _remove(tx: Transaction, removals: Sequence[Removals]) -> list[list[Removal]]:
     answers: list[list[Removal]] = []
     for one in removals:
-        rows = await tx.rows(_STATES, (json.dumps(list(one.ids)), one.tenant_id))
+        rows = tx.rows(_STATES, (json.dumps(list(one.ids)), one.tenant_id))
         known = {row["id"]: row for row in rows}
         keys = values.keys_json({row["key"] for row in rows})
-        gone = await tx.rows(_REMOVE, (keys,))
+        gone = tx.rows(_REMOVE, (keys,))
         removed = {row["key"] for row in gone}
-        await _delete_parts(tx, list(removed))
+        _delete_parts(tx, list(removed))
         tx.pending -= sum(row["done_ts"] is None for row in gone)
         answer: list[Removal] = []
         for name in one.ids:
@@ -141,12 +141,12 @@ async def _remove(tx: Transaction, removals: Sequence[Removals]) -> list[list[Re
 remove: Operation[Removals, list[Removal]] = Operation("remove messages", _remove)
 
 
-async def _delete_parts(tx: Transaction, keys: Sequence[int]) -> None:
+def _delete_parts(tx: Transaction, keys: Sequence[int]) -> None:
     """Everything else that belongs to deleted messages."""
     if not keys:
         return
     for part in _PARTS:
-        await tx.rows(
+        tx.rows(
             f"DELETE FROM {part} WHERE message_key IN (SELECT value FROM json_each(?))",  # noqa: S608 - names above
             (values.keys_json(keys),),
         )

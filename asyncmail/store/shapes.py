@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from asyncmail.model import RecipientOutcome
+from asyncmail.model import Message, RecipientOutcome
 
 
 class Status(StrEnum):
@@ -32,7 +32,10 @@ class Lane:
 
 @dataclass(frozen=True, slots=True)
 class NewMessage:
-    """A valid message to be stored. ``payload`` is its JSON text, ``created_ts`` fixed (wall)."""
+    """A valid message to be stored. ``payload`` is its JSON text, ``created_ts`` fixed (wall).
+
+    ``message``: what the payload says, if that is known; the first claim brings it along.
+    """
 
     tenant_id: str
     id: str
@@ -44,6 +47,7 @@ class NewMessage:
     expires_ts: float | None = None
     hold: bool | None = None  # on_uncertain of the message itself; None: the account's
     tags: tuple[str, ...] = ()  # shown to sinks with each result
+    message: Message | None = field(default=None, repr=False, compare=False)
 
 
 class Addition(StrEnum):
@@ -78,7 +82,8 @@ class Claim:
 
     ``over_limit``: no unit of the account's rate limit was left; it is claimed only to be deferred or
     failed, and ``limited_until`` (steady) is when there will be one.
-    ``dot_may_have_left`` is set on rescued claims whose intent was recorded.
+    ``dot_may_have_left`` is set on rescued claims whose intent was recorded. ``message``: what
+    ``payload`` says, where nobody needs to read it again.
     """
 
     key: int
@@ -101,6 +106,7 @@ class Claim:
     over_limit: bool = False
     limited_until: float | None = None
     dot_may_have_left: bool = False
+    message: Message | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,15 +109,15 @@ class SQLiteStore(Store):
 
     async def _connect(self, stack: AsyncExitStack) -> None:
         """What is pushed last is closed first: the writer's task, the readers, the writer's file."""
-        writing = await Connection.open(self._path, read_only=False)
-        stack.push_async_callback(writing.close)
-        stack.push_async_callback(writing.rows, "PRAGMA wal_checkpoint(TRUNCATE)")
-        self._service = await Connection.open(self._path, read_only=True)
+        engine = await Engine.open(self._path, self._clock)
+        stack.push_async_callback(engine.close)
+        stack.push_async_callback(engine.checkpoint)
+        self._service = await Connection.open(self._path)
         stack.push_async_callback(self._service.close)
-        self._looking = await Connection.open(self._path, read_only=True)
+        self._looking = await Connection.open(self._path)
         stack.push_async_callback(self._looking.close)
         self._writer = Writer(
-            Engine(writing, self._clock),
+            engine,
             self._health,
             probe=queue.probe,
             pending=await queue.pending(self._service),

@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from asyncmail.errors import StoreError, StoreUnavailable
-from asyncmail.store.connection import Engine, Transaction, is_busy, is_unavailable
+from asyncmail.store.connection import Engine, Locked, Transaction, is_unavailable
 from asyncmail.store.health import StorageHealth
 
 MAX_ROWS = 2000  # of one transaction, unless a single unit has more
@@ -39,12 +40,13 @@ class Rank(IntEnum):
 class Operation(Generic[ArgumentT, AnswerT]):
     """Something that can be done to the database, for many callers at once.
 
-    ``run`` gets one argument per caller and returns one answer per caller, in order. ``patient``: keep
+    ``run`` is called in the engine's thread; it gets one argument per caller and returns one answer
+    per caller, in order. ``patient``: keep
     and try again while the database cannot take it, instead of failing the caller.
     """
 
     name: str
-    run: Callable[[Transaction, Sequence[ArgumentT]], Awaitable[Sequence[AnswerT]]]
+    run: Callable[[Transaction, Sequence[ArgumentT]], Sequence[AnswerT]]
     rank: Rank = Rank.REST
     patient: bool = False
 
@@ -163,39 +165,27 @@ class Writer:
                 self._failed(unit, error)
 
     async def _attempt(self, units: list[_Unit]) -> Exception | None:
-        """Write these in one transaction; the error, if nothing of it was kept."""
-        try:
-            transaction = await self._begin(units)
-            if transaction is None:
-                return None
-            try:
-                answers = await _run_all(transaction, units)
-                await self._engine.commit()
-            except BaseException:
-                await self._engine.rollback()
-                raise
-        except Exception as error:
-            if is_unavailable(error):
-                self._health.commit_failed(f"the last commit failed: {error}")
-            return error
-        self._health.commit_succeeded()
-        self.pending += transaction.pending
-        for unit, answer in answers:
-            unit.resolve(answer)
-        return None
+        """Write these in one transaction; the error, if nothing of it was kept.
 
-    async def _begin(self, units: list[_Unit]) -> Transaction | None:
-        """Begin, waiting for the lock as long as the units do; ``None``: none of them waits any more."""
-        while True:
+        Waits for another process's lock as long as the units do.
+        """
+        while units:
             try:
-                return await self._engine.begin()
-            except Exception as error:
-                if not is_busy(error):
-                    raise
+                pending, answers = await self._engine.run(partial(_run_all, units))
+            except Locked:
                 self._expire(units)
                 self._expire(self._waiting)
-                if not units:
-                    return None
+                continue
+            except Exception as error:
+                if is_unavailable(error):
+                    self._health.commit_failed(f"the last commit failed: {error}")
+                return error
+            self._health.commit_succeeded()
+            self.pending += pending
+            for unit, answer in answers:
+                unit.resolve(answer)
+            break
+        return None
 
     def _expire(self, units: list[_Unit]) -> None:
         """Take out, and fail, those that have waited long enough for somebody else's lock."""
@@ -221,17 +211,22 @@ class Writer:
             unit.fail(_unavailable(str(error)))
 
 
-async def _run_all(transaction: Transaction, units: Iterable[_Unit]) -> list[tuple[_Unit, object]]:
-    """Run the units, which come by rank, as one batch per operation."""
+def _run_all(
+    units: Iterable[_Unit], transaction: Transaction
+) -> tuple[int, list[tuple[_Unit, object]]]:
+    """Run the units, which come by rank, as one batch per operation; in the engine's thread.
+
+    Returns the change to the number of pending messages, and each unit with its answer.
+    """
     batches: dict[str, list[_Unit]] = {}
     for unit in units:
         batches.setdefault(unit.operation.name, []).append(unit)
     answers: list[tuple[_Unit, object]] = []
     for batch in batches.values():
         operation = batch[0].operation
-        answered = await operation.run(transaction, [unit.argument for unit in batch])
+        answered = operation.run(transaction, [unit.argument for unit in batch])
         answers.extend(zip(batch, answered, strict=True))
-    return answers
+    return transaction.pending, answers
 
 
 def _unavailable(reason: str) -> StoreUnavailable:

@@ -7,9 +7,9 @@ from asyncmail.store import claims
 from asyncmail.store.connection import Transaction
 
 
-async def _forget(tx: Transaction) -> None:
+def _forget(tx: Transaction) -> None:
     """A start finds every message that was claimed as if nobody had ever claimed it."""
-    await tx.rows(
+    tx.rows(
         "UPDATE messages SET state = 'ready', claim_token = NULL, claim_unit = 0, claim_intent = 0"
         " WHERE state = 'claimed'"
     )

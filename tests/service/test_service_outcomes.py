@@ -200,3 +200,15 @@ async def test_what_was_in_flight_at_a_crash_is_retried_and_explained(
     assert record["status"] == "sent"
     assert [attempt["uncertain"] for attempt in record["attempts"]] == [True, False]
     assert len(smtp.accepted) == 1
+
+
+async def test_the_new_content_of_a_replaced_message_is_what_is_sent(
+    start: StartService, smtp: FaultSMTP
+) -> None:
+    async with start(on_duplicate="replace") as app:
+        await app.account()
+        await app.hand_in({**mail("m"), "subject": "old"})
+        await app.hand_in({**mail("m"), "subject": "new"})
+        await app.dispatch()
+    [copy] = smtp.accepted
+    assert b"Subject: new\r\n" in copy.data

@@ -7,17 +7,29 @@ import re
 import pytest
 from sqlite_stores import SQLiteStores
 
-from asyncmail.store import accept, accounts, claims, listing, queue, reports, results, retention
+from asyncmail.store import (
+    accept,
+    accounts,
+    claims,
+    listing,
+    publish,
+    queue,
+    reports,
+    results,
+    retention,
+)
 from asyncmail.store.base import Filter
 
 HOT = {
     "known ids": accept._KNOWN,
+    "first ready": claims._FIRST_READY,
     "claim": claims._CLAIM_READY,
     "claim by key": claims._CLAIM_CHOSEN,
     "rescue": claims._RESCUE,
     "release": claims._UNCLAIM,
-    "contents": claims._CONTENTS,
-    "record": results._RECORD,
+    "claimed": claims._CLAIMED,
+    "record": results._RECORD.format(rows="(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)"),
+    "publish": publish._RESULT.format(rows="(1, 2, 3)"),
     "owned": results._OWNED,
     "promote scheduled": queue._PROMOTE_SCHEDULED,
     "promote retries": queue._PROMOTE_RETRY,
@@ -34,6 +46,7 @@ HOT = {
     "longest wait": queue._OLDEST,
     "unreported": reports._PENDING,
     "oldest unreported": reports._OLDEST,
+    "messages of reports": reports._MESSAGES,
     "acknowledge": reports._ACKNOWLEDGE,
     "reported": reports._REPORTED,
     "retire": retention._RETIRE,

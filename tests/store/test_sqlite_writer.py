@@ -143,6 +143,14 @@ async def test_results_and_acknowledgements_outwait_a_lock(
     assert [r.status for r in await steps.listed()] == [Status.SENT] * 2
 
 
+async def pragma(steps: Steps, what: str) -> object:
+    """Ask the connection that writes, in its thread."""
+    engine = steps.store._writer._engine
+    rows = await engine._do(lambda: engine._raw.execute(f"PRAGMA {what}").fetchall())
+    answer: object = rows[0][0]
+    return answer
+
+
 async def until_health_is(steps: Steps, ok: bool) -> None:
     """The store's health is a value to look at, so this looks; bounded by time."""
     async with asyncio.timeout(PATIENCE):
@@ -155,12 +163,11 @@ async def test_a_full_database_refuses_loses_nothing_and_recovers_by_itself(
 ) -> None:
     await steps.add("m1")
     [claim] = await steps.claim()
-    writing = steps.store._writer._engine._connection
-    [pages] = (await writing.rows("PRAGMA page_count"))[0]
-    await writing.rows(f"PRAGMA max_page_count = {pages}")
+    pages = await pragma(steps, "page_count")
+    await pragma(steps, f"max_page_count = {pages}")
     with pytest.raises(StoreUnavailable, match="full"):
         await steps.add("m2", payload='"' + "x" * 1_000_000 + '"')
-    await writing.rows("PRAGMA max_page_count = 1000000")
+    await pragma(steps, "max_page_count = 1000000")
     await until_health_is(steps, ok=True)
     assert await steps.store.record([steps.sent(claim)]) == [True]
     assert await steps.add("m3") == [Addition.STORED]
@@ -172,16 +179,15 @@ async def test_results_that_found_no_room_are_written_when_there_is_some(
 ) -> None:
     await steps.add("m1")
     [claim] = await steps.claim()
-    writing = steps.store._writer._engine._connection
-    [pages] = (await writing.rows("PRAGMA page_count"))[0]
-    await writing.rows(f"PRAGMA max_page_count = {pages}")
+    pages = await pragma(steps, "page_count")
+    await pragma(steps, f"max_page_count = {pages}")
     big = steps.failed(claim, "x" * 1_000_000)
     recording = asyncio.create_task(steps.store.record([big]))
     await until_health_is(steps, ok=False)
     assert not recording.done()
     with pytest.raises(StoreUnavailable):
         await steps.add("m2")
-    await writing.rows("PRAGMA max_page_count = 1000000")
+    await pragma(steps, "max_page_count = 1000000")
     assert await asyncio.wait_for(recording, PATIENCE) == [True]
     await until_health_is(steps, ok=True)
 
@@ -241,10 +247,9 @@ async def test_closing_does_not_wait_for_ever_for_a_lock(
 
 
 async def test_a_commit_is_on_the_disk_before_it_is_answered(steps: Steps) -> None:
-    writing = steps.store._writer._engine._connection
     full = 2  # https://www.sqlite.org/pragma.html#pragma_synchronous
-    assert [tuple(row) for row in await writing.rows("PRAGMA synchronous")] == [(full,)]
-    assert [tuple(row) for row in await writing.rows("PRAGMA journal_mode")] == [("wal",)]
+    assert await pragma(steps, "synchronous") == full
+    assert await pragma(steps, "journal_mode") == "wal"
 
 
 async def test_readers_cannot_write(steps: Steps) -> None:

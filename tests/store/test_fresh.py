@@ -1,0 +1,42 @@
+"""Messages at hand in memory: bounded, never older than the database, and never in the way of others."""
+
+from __future__ import annotations
+
+from asyncmail.store.base import NewMessage
+from asyncmail.store.fresh import STALE_SECONDS, Fresh
+from asyncmail.testing import ManualClock
+
+
+def new(id: str, size: int = 100) -> NewMessage:
+    return NewMessage("t", id, "a", 2, 1000.0, "x" * size)
+
+
+def test_a_message_is_taken_once(clock: ManualClock) -> None:
+    fresh = Fresh(clock.steady)
+    fresh.keep([(1, new("m1"))])
+    taken = fresh.take(1)
+    assert taken is not None
+    assert taken.id == "m1"
+    assert fresh.take(1) is None
+
+
+def test_no_more_is_kept_than_there_is_room_for(clock: ManualClock) -> None:
+    fresh = Fresh(clock.steady, max_bytes=250)
+    fresh.keep([(1, new("m1")), (2, new("m2")), (3, new("m3"))])
+    assert [fresh.take(key) is not None for key in (1, 2, 3)] == [True, True, False]
+
+
+def test_what_is_taken_makes_room(clock: ManualClock) -> None:
+    fresh = Fresh(clock.steady, max_bytes=100)
+    fresh.keep([(1, new("m1"))])
+    fresh.take(1)
+    fresh.keep([(2, new("m2"))])
+    assert fresh.take(2) is not None
+
+
+def test_what_nobody_claims_for_long_gives_way(clock: ManualClock) -> None:
+    fresh = Fresh(clock.steady, max_bytes=200)
+    fresh.keep([(1, new("m1"))])
+    clock.advance(STALE_SECONDS)
+    fresh.keep([(2, new("m2")), (3, new("m3"))])
+    assert [fresh.take(key) is not None for key in (1, 2, 3)] == [False, True, True]
