@@ -279,3 +279,25 @@ def test_each_event_is_documented_with_its_fields() -> None:
     assert {
         field.name for field in dataclasses.fields(Event) if f"`{field.name}`" not in text
     } == set()
+
+
+# --- faults --------------------------------------------------------------------------------------
+
+
+def injected_faults(source: str) -> Iterator[str]:
+    """The arguments of ``mark.fault(...)`` in a file."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("mark.fault"):
+            for argument in node.args:
+                assert isinstance(argument, ast.Constant), "a fault's name is written out"
+                yield str(argument.value)
+
+
+def test_the_faults_of_the_page_are_those_that_tests_inject() -> None:
+    root = doc_pages.ROOT
+    files = [*root.glob("tests/**/test_*.py"), *root.glob("plugins/*/tests/**/test_*.py")]
+    sources = [path.read_text("utf-8") for path in files]
+    injected = {name for s in sources if "mark.fault(" in s for name in injected_faults(s)}
+    described = doc_pages.names(doc_pages.page("faults"))
+    assert injected == described
+    assert [n for n in described if not re.fullmatch(r"[a-z]+\.[a-z0-9_]+", n)] == []

@@ -54,6 +54,7 @@ def dispositions(delivery: Delivery) -> list[Disposition]:
 # --- verbs and replies ---------------------------------------------------------------------------
 
 
+@pytest.mark.fault("smtp.421")
 @modes
 @pytest.mark.parametrize("verb", ["MAIL", "RCPT", "DATA", "DOT"])
 @pytest.mark.parametrize("code", [450, 550, 421])
