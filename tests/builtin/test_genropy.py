@@ -139,6 +139,7 @@ async def test_a_proxy_named_by_the_environment_is_not_used(
 # --- which answers acknowledge -------------------------------------------------------------------
 
 
+@pytest.mark.fault("sink.sloppy_success")
 @pytest.mark.parametrize(
     "body",
     [
@@ -166,6 +167,7 @@ async def test_any_2xx_with_an_object_acknowledges(status: int) -> None:
     assert ack.accepted is ALL
 
 
+@pytest.mark.fault("sink.not_an_answer")
 @pytest.mark.parametrize(
     "body",
     [
@@ -194,6 +196,7 @@ async def test_an_answer_that_is_not_clearly_success_acknowledges_nothing(body: 
     assert not isinstance(caught.value, SinkRefused)
 
 
+@pytest.mark.fault("sink.error_status")
 @pytest.mark.parametrize("status", [300, 304, 401, 403, 404, 409, 429, 500, 502, 503, 504])
 async def test_other_statuses_acknowledge_nothing(status: int) -> None:
     with pytest.raises(SinkUnavailable, match=str(status)) as caught:
@@ -207,6 +210,7 @@ async def test_a_list_may_be_refused_as_it_is(status: int) -> None:
         await deliver(reply(status))
 
 
+@pytest.mark.fault("sink.redirect")
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_a_redirect_is_not_followed_and_the_token_goes_nowhere_else(status: int) -> None:
     async with receiving(reply()) as elsewhere:
@@ -220,6 +224,7 @@ async def test_a_redirect_is_not_followed_and_the_token_goes_nowhere_else(status
 OK = b"HTTP/1.1 200 OK\r\n"
 
 
+@pytest.mark.fault("sink.broken_answer")
 @pytest.mark.parametrize(
     "answer",
     [
@@ -237,6 +242,7 @@ async def test_a_broken_answer_acknowledges_nothing(answer: Answer) -> None:
         await deliver(answer)
 
 
+@pytest.mark.fault("sink.unreachable")
 async def test_nobody_listening_acknowledges_nothing() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -245,6 +251,7 @@ async def test_nobody_listening_acknowledges_nothing() -> None:
             await sink.deliver([SENT])
 
 
+@pytest.mark.fault("sink.endless_answer")
 async def test_no_more_than_a_mebibyte_of_an_answer_is_read() -> None:
     piece = b"10000\r\n" + b" " * 0x10000 + b"\r\n"
     answer = endless(OK + b"Transfer-Encoding: chunked\r\n\r\n", piece)
@@ -259,6 +266,7 @@ async def test_an_answer_of_exactly_a_mebibyte_is_read() -> None:
         await deliver(reply(body=b"{}".ljust((1 << 20) + 1)))
 
 
+@pytest.mark.fault("sink.slow_answer")
 @pytest.mark.parametrize(
     "answer",
     [
@@ -273,6 +281,7 @@ async def test_the_whole_call_has_one_timeout(answer: Answer) -> None:
         await deliver(answer, sync_timeout_seconds=0.3)
 
 
+@pytest.mark.fault("sink.gzip_bomb")
 async def test_a_compressed_answer_is_unpacked_up_to_the_limit() -> None:
     ack, _ = await deliver(reply(body=gzip.compress(b'{"sent": 2}'), content_encoding="gzip"))
     assert ack.accepted is ALL
@@ -324,6 +333,7 @@ async def test_next_sync_after_is_a_moment_or_ignored(value: str, moment: float 
     assert ack.not_before == moment
 
 
+@pytest.mark.fault("sink.odd_retry_list")
 @pytest.mark.parametrize(
     ("value", "ids", "warns"),
     [
@@ -364,6 +374,7 @@ async def test_counters_that_do_not_add_up_are_logged(
 IN_TWO_MINUTES = datetime.fromtimestamp(ManualClock().wall(), UTC) + timedelta(minutes=2)
 
 
+@pytest.mark.fault("sink.error_status")
 @pytest.mark.parametrize("status", [429, 503])
 @pytest.mark.parametrize(
     ("value", "seconds"),
@@ -431,6 +442,7 @@ def test_secrets_are_not_shown() -> None:
     assert "canary" not in repr(settings)
 
 
+@pytest.mark.fault("sink.no_encryption")
 async def test_credentials_on_their_way_in_clear_are_warned_about(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

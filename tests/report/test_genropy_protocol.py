@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
 
+import pytest
 from report_bench import LANE, Bench
 
 from asyncmail.builtin.genropy import GenropySettings, GenropySink
@@ -45,6 +46,7 @@ async def test_results_arrive_within_a_second_of_their_commit(bench: Bench) -> N
     assert receiver.acknowledged[0]["id"] == "m1"
 
 
+@pytest.mark.fault("sink.calls_back")
 async def test_a_receiver_may_hand_in_mail_and_say_run_now_before_it_answers(bench: Bench) -> None:
     """Genropy does all of this inside its handler; the mail is on its way before the answer."""
     reporter: Reporter
@@ -71,6 +73,7 @@ async def test_run_now_leads_to_a_post_even_with_an_empty_list(bench: Bench) -> 
     assert receiver.reports == []
 
 
+@pytest.mark.fault("sink.lost_answer")
 async def test_a_lost_answer_leads_to_the_same_reports_again(bench: Bench) -> None:
     await bench.finish("m1", "m2")
     async with ReportReceiver(script=[Reply(cut=0)]) as receiver, reporting(bench, receiver):

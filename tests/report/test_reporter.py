@@ -54,6 +54,7 @@ async def test_a_pass_reports_everything_in_lists_of_at_most_max_batch(bench: Be
     assert len(sink.calls) == 3
 
 
+@pytest.mark.fault("sink.odd_retry_list")
 async def test_only_the_ids_that_an_answer_names_are_acknowledged(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -98,6 +99,7 @@ async def test_withheld_ids_do_not_hold_up_others(bench: Bench) -> None:
     assert await reporter.run_once() == 1
 
 
+@pytest.mark.fault("sink.result_changes")
 async def test_a_result_recorded_during_a_call_is_not_acknowledged_by_it(bench: Bench) -> None:
     await bench.finish("m1", error="550 no")
     seen: list[tuple[str | None, int | None]] = []
@@ -169,6 +171,7 @@ async def test_what_a_sink_took_is_noted_once_and_not_sent_again_if_the_store_fa
 # --- failures ------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault("sink.unreachable")
 async def test_a_sink_that_is_down_is_called_at_growing_distances(bench: Bench) -> None:
     await bench.finish("m1")
     sink = ScriptedSink(failing(*(down() for _ in range(12))))

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from asyncmail.config import SchedulerSettings
 from asyncmail.testing import FaultSMTP, Profile, ReportReceiver
 from asyncmail.testing.running import RunningService, StartService, mail
 
 
+@pytest.mark.fault("smtp.wrong_password")
 async def test_a_wrong_password_makes_mail_wait_and_fails_none_of_it(
     start: StartService, smtp: FaultSMTP
 ) -> None:
@@ -29,6 +32,7 @@ async def test_a_wrong_password_makes_mail_wait_and_fails_none_of_it(
         assert len(locked.accepted) == 50
 
 
+@pytest.mark.fault("smtp.unreachable")
 async def test_a_smarthost_that_is_down_overnight_fails_nothing(start: StartService) -> None:
     async with FaultSMTP() as server:
         port = server.port

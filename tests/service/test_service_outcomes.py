@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from asyncmail.store.base import Lane, Pick
 from asyncmail.testing import FaultSMTP, ReportReceiver
 from asyncmail.testing.running import RunningService, StartService, mail
@@ -62,6 +64,7 @@ async def test_a_permanent_refusal_is_an_error_with_the_servers_words(
     assert str(reports["m1"]["error"]).startswith("550")
 
 
+@pytest.mark.fault("smtp.mixed_recipients")
 async def test_of_three_recipients_each_gets_its_own_outcome_and_no_second_copy(
     app: RunningService, smtp: FaultSMTP, receiver: ReportReceiver
 ) -> None:
@@ -87,6 +90,7 @@ async def test_a_connection_dropped_before_the_dot_costs_a_retry_and_no_copy(
     assert len(smtp.accepted) == 1
 
 
+@pytest.mark.fault("smtp.end_after_dot")
 async def test_a_reply_lost_after_the_dot_is_uncertain_and_its_second_copy_explained(
     app: RunningService, smtp: FaultSMTP
 ) -> None:
@@ -103,6 +107,7 @@ async def test_a_reply_lost_after_the_dot_is_uncertain_and_its_second_copy_expla
     assert await app.metric('asyncmail_uncertain_total{account_id="shop"}') == 1
 
 
+@pytest.mark.fault("smtp.end_after_dot")
 async def test_under_hold_an_uncertain_message_is_reported_and_never_sent_again(
     app: RunningService, smtp: FaultSMTP, receiver: ReportReceiver
 ) -> None:
@@ -114,6 +119,7 @@ async def test_under_hold_an_uncertain_message_is_reported_and_never_sent_again(
     assert len(smtp.accepted) == 1
 
 
+@pytest.mark.fault("smtp.end_after_dot")
 async def test_uncertain_retries_end_with_their_budget(
     app: RunningService, smtp: FaultSMTP
 ) -> None:

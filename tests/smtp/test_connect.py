@@ -86,6 +86,7 @@ def words(smtp: ScriptedServer) -> list[str]:
 # --- each phase, each failure --------------------------------------------------------------------
 
 
+@pytest.mark.fault("smtp.421", "smtp.failure_before_mail")
 @pytest.mark.parametrize("verb", ["CONNECT", "EHLO", "STARTTLS", "AUTH"])
 @pytest.mark.parametrize(
     "step",
@@ -130,6 +131,7 @@ async def test_an_unknown_host_and_no_host_are_the_accounts_problem(
     assert "cannot reach" in problem(await send(transport, account(27, host="a\r\nb")))
 
 
+@pytest.mark.fault("smtp.no_ehlo")
 async def test_helo_is_tried_where_ehlo_is_not_known(transport: SmtpTransport) -> None:
     async with ScriptedServer({"EHLO": reply("502 what?")}) as smtp:
         assert accepted(await send(transport, account(smtp.port)))
@@ -159,6 +161,7 @@ async def test_implicit_tls_speaks_tls_from_the_start(
         assert words(smtp) == ["EHLO", "AUTH", "MAIL", "RCPT", "DATA", "."]
 
 
+@pytest.mark.fault("smtp.starttls_missing")
 async def test_required_tls_that_is_not_offered_sends_nothing_in_clear(
     transport: SmtpTransport,
 ) -> None:
@@ -168,6 +171,7 @@ async def test_required_tls_that_is_not_offered_sends_nothing_in_clear(
         assert words(smtp) == ["EHLO"]
 
 
+@pytest.mark.fault("smtp.no_ehlo")
 async def test_helo_is_no_way_around_required_tls(
     transport: SmtpTransport, authority: trustme.CA
 ) -> None:
@@ -184,6 +188,7 @@ async def test_opportunistic_tls_goes_on_without_where_it_is_not_offered(
         assert accepted(await send(transport, account(smtp.port, tls=Tls.OPPORTUNISTIC)))
 
 
+@pytest.mark.fault("smtp.starttls_injection")
 async def test_words_injected_before_the_handshake_are_never_read_as_replies(
     trusting: SmtpTransport, authority: trustme.CA
 ) -> None:
@@ -195,6 +200,7 @@ async def test_words_injected_before_the_handshake_are_never_read_as_replies(
         assert not any("SIZE=1" in c or c.startswith("AUTH") for c in smtp.commands)
 
 
+@pytest.mark.fault("smtp.starttls_garbage")
 async def test_garbage_in_place_of_the_handshake_is_the_accounts_problem(
     transport: SmtpTransport,
 ) -> None:
@@ -213,6 +219,7 @@ BAD: dict[str, tuple[str, Callable[[trustme.CA], ssl.SSLContext]]] = {
 }
 
 
+@pytest.mark.fault("smtp.bad_certificate")
 @pytest.mark.parametrize("tls", [Tls.REQUIRED, Tls.OPPORTUNISTIC, Tls.IMPLICIT])
 @pytest.mark.parametrize(("why", "context"), BAD.values(), ids=BAD)
 async def test_a_certificate_that_proves_nothing_is_refused_unless_the_account_says_so(
@@ -232,6 +239,7 @@ async def test_a_certificate_that_proves_nothing_is_refused_unless_the_account_s
         assert accepted(await send(trusting, careless))
 
 
+@pytest.mark.fault("smtp.old_tls")
 async def test_tls_below_1_2_is_refused(trusting: SmtpTransport, authority: trustme.CA) -> None:
     old = server_tls(authority)
     old.set_ciphers("DEFAULT@SECLEVEL=0")
@@ -244,6 +252,7 @@ async def test_tls_below_1_2_is_refused(trusting: SmtpTransport, authority: trus
         assert "TLS failed" in text or "closed the connection" in text
 
 
+@pytest.mark.fault("smtp.wrong_port")
 async def test_the_wrong_kind_of_port_is_named(
     make_transport: MakeTransport, authority: trustme.CA
 ) -> None:
@@ -266,6 +275,7 @@ async def test_a_certificate_file_that_is_not_there_stops_the_start(
 # --- login ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault("smtp.wrong_password")
 async def test_a_wrong_password_is_said_so_and_tried_once(transport: SmtpTransport) -> None:
     script = {"AUTH": reply("535 5.7.8 no: s3cret-w0rd")}
     async with ScriptedServer(script, extensions=AUTH) as smtp:
@@ -295,6 +305,7 @@ async def test_another_mechanism_is_tried_where_the_first_is_not_taken(
         assert [c for c in smtp.commands if c.startswith("AUTH")][1].startswith("AUTH LOGIN")
 
 
+@pytest.mark.fault("smtp.no_mechanism")
 @pytest.mark.parametrize("extensions", [("PIPELINING",), ("AUTH GSSAPI",)])
 async def test_no_way_to_log_in_is_the_accounts_problem(
     transport: SmtpTransport, extensions: tuple[str, ...]
@@ -304,6 +315,7 @@ async def test_no_way_to_log_in_is_the_accounts_problem(
         assert "MAIL" not in words(smtp)
 
 
+@pytest.mark.fault("smtp.starttls_missing")
 async def test_a_password_crosses_no_network_in_clear(
     transport: SmtpTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -54,7 +54,7 @@ def dispositions(delivery: Delivery) -> list[Disposition]:
 # --- verbs and replies ---------------------------------------------------------------------------
 
 
-@pytest.mark.fault("smtp.421")
+@pytest.mark.fault("smtp.421", "smtp.refused_by_command")
 @modes
 @pytest.mark.parametrize("verb", ["MAIL", "RCPT", "DATA", "DOT"])
 @pytest.mark.parametrize("code", [450, 550, 421])
@@ -74,6 +74,7 @@ async def test_a_refusal_keeps_its_code_and_its_kind(
     assert smtp.messages == []
 
 
+@pytest.mark.fault("smtp.end_before_dot")
 @modes
 @pytest.mark.parametrize("verb", ["MAIL", "RCPT", "DATA"])
 @pytest.mark.parametrize("step", [drop, reset, hang], ids=["drop", "reset", "hang"])
@@ -88,6 +89,7 @@ async def test_an_end_before_the_dot_is_not_sent(
     assert delivery.transaction_begun
 
 
+@pytest.mark.fault("smtp.end_after_dot")
 @pytest.mark.parametrize("taken", [True, False], ids=["accepted", "not accepted"])
 @pytest.mark.parametrize(
     "step", [drop, reset, hang, reply("354 again"), reply("150 x"), raw(b"ok\r\n")]
@@ -103,6 +105,7 @@ async def test_after_the_dot_only_a_clear_reply_is_an_answer(
     assert hasty.connections() == {"busy": 0, "idle": 0}
 
 
+@pytest.mark.fault("smtp.late_dot_reply")
 async def test_a_late_reply_to_the_dot_changes_nothing(hasty: SmtpTransport) -> None:
     async with server({"DOT": accept_then(late(0.5, reply("250 ok")))}) as smtp:
         delivery = await attempt(hasty, smtp)
@@ -111,12 +114,14 @@ async def test_a_late_reply_to_the_dot_changes_nothing(hasty: SmtpTransport) -> 
         assert len(smtp.connections) == 2
 
 
+@pytest.mark.fault("smtp.slow_dot_reply")
 async def test_a_slow_reply_within_its_time_is_the_reply(transport: SmtpTransport) -> None:
     async with server({"DOT": late(0.2, accept_then(reply("250 ok")))}) as smtp:
         assert dispositions(await attempt(transport, smtp)) == [ACCEPTED]
         assert len(smtp.messages) == 1
 
 
+@pytest.mark.fault("smtp.slow_recipients")
 @modes
 async def test_each_command_has_its_own_clock(
     make_transport: MakeTransport, pipelining: bool
@@ -127,6 +132,7 @@ async def test_each_command_has_its_own_clock(
         assert dispositions(await attempt(transport, smtp, *to)) == [ACCEPTED] * 6
 
 
+@pytest.mark.fault("smtp.dripping_reply")
 async def test_a_reply_that_drips_is_measured_as_a_whole(hasty: SmtpTransport) -> None:
     async with server({"MAIL": drip(b"250 " + b"x" * 1000, 0.05)}) as smtp:
         (outcome,) = (await attempt(hasty, smtp)).outcomes
@@ -134,6 +140,7 @@ async def test_a_reply_that_drips_is_measured_as_a_whole(hasty: SmtpTransport) -
     assert "within 0.3 s" in outcome.text
 
 
+@pytest.mark.fault("smtp.reset_hangs")
 async def test_a_reset_that_hangs_does_not_change_the_answer(hasty: SmtpTransport) -> None:
     async with server({"RCPT": reply("550 no"), "RSET": hang}) as smtp:
         for _ in range(2):
@@ -153,6 +160,7 @@ NONSENSE = {
 }
 
 
+@pytest.mark.fault("smtp.long_reply_line", "smtp.endless_reply", "smtp.malformed_reply")
 @pytest.mark.parametrize("data", NONSENSE.values(), ids=NONSENSE)
 @pytest.mark.parametrize("verb", ["MAIL", "RCPT", "DATA", "DOT"])
 async def test_nonsense_closes_and_counts_by_its_moment(
@@ -165,12 +173,14 @@ async def test_nonsense_closes_and_counts_by_its_moment(
     assert transport.connections()["idle"] == 0
 
 
+@pytest.mark.fault("smtp.sloppy_reply")
 @pytest.mark.parametrize("data", [b"250\r\n", b"250 ok\n", b"250-\r\n250 \xfc\r\n"])
 async def test_sloppy_replies_do_no_harm(transport: SmtpTransport, data: bytes) -> None:
     async with server({"MAIL": raw(data), "DOT": accept_then(raw(data))}) as smtp:
         assert dispositions(await attempt(transport, smtp)) == [ACCEPTED]
 
 
+@pytest.mark.fault("smtp.two_replies_at_dot")
 async def test_a_second_reply_to_the_dot_does_not_reach_the_next_message(
     transport: SmtpTransport,
 ) -> None:
@@ -182,6 +192,7 @@ async def test_a_second_reply_to_the_dot_does_not_reach_the_next_message(
         assert len(smtp.messages) == 2
 
 
+@pytest.mark.fault("smtp.early_reply")
 @modes
 @pytest.mark.parametrize("early", [b"250 queued\r\n", b"25", b"550 no\r\n"])
 async def test_an_answer_before_the_question_is_no_success(
@@ -204,6 +215,7 @@ async def test_success_at_data_is_out_of_step(transport: SmtpTransport) -> None:
 TO = ["a@example.net", "b@example.net", "c@example.net"]
 
 
+@pytest.mark.fault("smtp.mixed_recipients")
 @modes
 async def test_each_recipient_has_its_own_outcome(
     transport: SmtpTransport, pipelining: bool
@@ -216,6 +228,7 @@ async def test_each_recipient_has_its_own_outcome(
     assert len(smtp.messages) == 1
 
 
+@pytest.mark.fault("smtp.421_at_recipient")
 @modes
 async def test_a_refusal_stands_when_the_session_ends_after_it(
     transport: SmtpTransport, pipelining: bool
@@ -253,6 +266,7 @@ async def test_a_transaction_takes_a_hundred_recipients(transport: SmtpTransport
         assert smtp.messages[0][0][1:] == tuple(to[:100])
 
 
+@pytest.mark.fault("smtp.nobody_accepted")
 async def test_nobody_gets_an_empty_message(transport: SmtpTransport) -> None:
     script = {"RCPT": reply("550 no"), "DATA": reply("354 go ahead all the same")}
     async with server(script) as smtp:
@@ -267,6 +281,7 @@ async def test_nobody_gets_an_empty_message(transport: SmtpTransport) -> None:
 # --- what the server cannot take -----------------------------------------------------------------
 
 
+@pytest.mark.fault("smtp.size_limit")
 async def test_a_message_over_the_servers_size_is_refused_before_mail(
     transport: SmtpTransport,
 ) -> None:
@@ -284,6 +299,7 @@ async def test_size_without_a_limit_is_no_limit(transport: SmtpTransport, offere
         assert any("SIZE=" in command for command in smtp.commands)
 
 
+@pytest.mark.fault("smtp.no_8bitmime")
 async def test_eight_bit_content_needs_8bitmime(transport: SmtpTransport) -> None:
     message = envelope(data="Subject: x\r\n\r\nfür\r\n".encode())
     async with ScriptedServer(extensions=()) as smtp:
@@ -295,6 +311,7 @@ async def test_eight_bit_content_needs_8bitmime(transport: SmtpTransport) -> Non
         assert "MAIL FROM:<a@example.org> BODY=8BITMIME" in smtp.commands
 
 
+@pytest.mark.fault("smtp.no_smtputf8")
 async def test_without_smtputf8_only_those_who_need_it_are_refused(
     transport: SmtpTransport,
 ) -> None:

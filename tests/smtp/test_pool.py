@@ -147,6 +147,7 @@ async def test_waiting_for_a_connection_is_no_silence(
         assert await all_of(first, second) == [Disposition.ACCEPTED] * 2
 
 
+@pytest.mark.fault("smtp.tarpit")
 async def test_one_accounts_tarpit_is_not_anothers(make_transport: MakeTransport) -> None:
     transport = await make_transport(max_connections=2)
     async with ScriptedServer({"MAIL": hang}) as tarpit, ScriptedServer() as smtp:
@@ -229,6 +230,7 @@ async def test_a_connection_left_in_a_transaction_is_reset_before_the_next(
         assert smtp.commands.count("RSET") == 1
 
 
+@pytest.mark.fault("smtp.421_between_messages")
 @pytest.mark.parametrize("step", [then_close("421 4.7.0 enough"), drop], ids=["421", "drop"])
 async def test_a_kept_connection_that_ended_costs_the_message_nothing(
     transport: SmtpTransport, step

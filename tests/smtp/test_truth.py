@@ -48,6 +48,7 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]
     return "asyncio", {"use_uvloop": request.param}
 
 
+@pytest.mark.fault("smtp.many_faults_at_once")
 @pytest.mark.parametrize("seed", range(3))
 async def test_what_is_said_of_a_message_is_what_the_server_knows(
     make_transport: MakeTransport, seed: int
