@@ -34,7 +34,8 @@ def configure(settings: LoggingSettings, secrets: SecretRegistry) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.level)
-    for noisy in ("httpx", "httpcore", "uvicorn.access"):
+    # aiosqlite would show each statement with its values: payloads, and whom a bcc hides.
+    for noisy in ("httpx", "httpcore", "uvicorn.access", "aiosqlite"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
     logging.getLogger("asyncmail.delivery").setLevel(
         logging.INFO if settings.delivery_activity else logging.WARNING

@@ -16,7 +16,7 @@ from pydantic import (
     model_validator,
 )
 
-from asyncmail.api.schemas import Ok, Payload
+from asyncmail.api.schemas import Ok, Payload, encodable
 from asyncmail.model import Account, OnUncertain, RateLimits, Tls
 
 IMPLICIT_TLS_PORT = 465
@@ -40,9 +40,7 @@ def printable(value: str) -> str:
     """No control characters, no line ends of any kind, no lone surrogates."""
     if any(c < " " or "\x7f" <= c <= "\x9f" or c in "\u2028\u2029" for c in value):
         raise ValueError("Input should have no control characters")
-    if any("\ud800" <= c <= "\udfff" for c in value):
-        raise ValueError("Input should be valid Unicode")
-    return value
+    return encodable(value)
 
 
 Text = Annotated[str, StringConstraints(max_length=1000), AfterValidator(printable)]

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -52,6 +53,13 @@ def priority_number(value: Any) -> Any:
 def _string_or_nothing(value: Any) -> Any:
     """Old clients send ``html: true`` to say what ``content_type`` says; that is not content."""
     return value if isinstance(value, str) else None
+
+
+def encodable(value: str) -> str:
+    """Whole characters: half a surrogate pair has no UTF-8, so nothing stores it or says it back."""
+    if any("\ud800" <= c <= "\udfff" for c in value):
+        raise ValueError("Input should be valid Unicode")
+    return value
 
 
 PriorityField = Annotated[
@@ -163,7 +171,7 @@ class DeleteMessages(Payload):
 
     model_config = ConfigDict(json_schema_extra={"example": {"ids": ["MSG-101"]}})
 
-    ids: Annotated[list[str], Field(max_length=MAX_BATCH)]
+    ids: Annotated[list[Annotated[str, AfterValidator(encodable)]], Field(max_length=MAX_BATCH)]
 
 
 class CleanupMessages(Payload):
