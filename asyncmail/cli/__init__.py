@@ -24,6 +24,7 @@ VERBS: dict[str, tuple[str, str]] = {
     ),
     "plugins": ("asyncmail.cli.plugins", "List what is loaded, failed and disabled."),
     "config": ("asyncmail.cli.config", "Show the configuration and where each value comes from."),
+    "keys": ("asyncmail.cli.keys", "Make keys, and encrypt stored passwords with the newest one."),
     "accounts": ("asyncmail.cli.accounts", "List, add, show and remove SMTP accounts."),
     "messages": ("asyncmail.cli.messages", "List, show, delete and export messages."),
     "send": ("asyncmail.cli.send", "Hand messages to the running service."),

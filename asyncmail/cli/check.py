@@ -23,7 +23,7 @@ def command(config: Path | None, insecure: bool, as_json: bool) -> None:
     tries the address. Prints each fault on a line and ends with 1, or prints ok.
     """
     from asyncmail.cli.discovery import discovered
-    from asyncmail.cli.faults import faults
+    from asyncmail.cli.faults import faults, lost_logins
     from asyncmail.config import InvalidSettings, load_settings, refuse_open_door, warnings
 
     found: list[str] = []
@@ -44,6 +44,7 @@ def command(config: Path | None, insecure: bool, as_json: bool) -> None:
             for p in plugins.listing()
             if p.error
         ]
+        doubts += lost_logins(settings.storage)
     if as_json:
         print_json({"ok": not found, "faults": found, "warnings": doubts})
     else:

@@ -5,18 +5,19 @@ from __future__ import annotations
 import socket
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 from asyncmail.app import chosen_plugins, plugin_tables
 from asyncmail.clock import SystemClock
-from asyncmail.config import Settings
+from asyncmail.config import Settings, StorageSettings
 from asyncmail.errors import AsyncmailError
 from asyncmail.plugins.kinds import Kind
 from asyncmail.plugins.manager import PluginManager
 from asyncmail.store import migrations
 from asyncmail.store.keys import KeyRing
+from asyncmail.store.rotation import lost_passwords
 
 
 def faults(settings: Settings, plugins: PluginManager) -> Iterator[str]:
@@ -91,11 +92,7 @@ def _of_database(path: Path) -> Iterator[str]:
 def _of_database_file(path: Path) -> str | None:
     if path.stat().st_size == 0:
         return "the file is empty"
-    # A database that nobody has open is read as it lies: a plain read-only connection would leave a WAL
-    # of this user's behind, which the service might not be able to write.
-    in_use = path.with_name(f"{path.name}-wal").exists()
-    uri = f"{path.absolute().as_uri()}?mode=ro{'' if in_use else '&immutable=1'}"
-    with closing(sqlite3.connect(uri, uri=True)) as connection:
+    with _looked_at(path) as connection:
         (application,) = connection.execute("PRAGMA application_id").fetchone()
         if application != migrations.APPLICATION_ID:
             return "this is a database of another program"
@@ -106,11 +103,35 @@ def _of_database_file(path: Path) -> str | None:
     return None
 
 
+@contextmanager
+def _looked_at(path: Path) -> Iterator[sqlite3.Connection]:
+    """A database that nobody has open is read as it lies: a plain read-only connection would leave a WAL
+    of this user's behind, which the service might not be able to write."""
+    in_use = path.with_name(f"{path.name}-wal").exists()
+    uri = f"{path.absolute().as_uri()}?mode=ro{'' if in_use else '&immutable=1'}"
+    with closing(sqlite3.connect(uri, uri=True)) as connection:
+        yield connection
+
+
+def lost_logins(storage: StorageSettings) -> Iterator[str]:
+    """Accounts that will not be able to log in; nothing of files that are faults themselves."""
+    if not (storage.path.exists() and storage.key_file.exists()):
+        return
+    try:
+        keys = KeyRing.read(storage.key_file)
+        with _looked_at(storage.path) as connection:
+            lost = lost_passwords(connection, keys)
+    except (sqlite3.Error, OSError, AsyncmailError):
+        return
+    for id in lost:
+        yield f"account {id!r}: no key of {storage.key_file} opens its password; register it again"
+
+
 def _of_key_file(settings: Settings) -> Iterator[str]:
     path = settings.storage.key_file
     if path.exists():
         try:
-            KeyRing.load(path)
+            KeyRing.read(path)
         except AsyncmailError as error:
             yield str(error)
     elif settings.storage.path.exists():

@@ -71,6 +71,12 @@ class Connector:
         """Connect and log in; raise ``ConnectFailed``."""
         if not account.host:
             raise ConnectFailed(f"account {account.id!r} has no host", Phase.CONNECT)
+        if account.user and not account.password:
+            raise ConnectFailed(
+                f"account {account.id!r} has a user and no password, or one that no key in the key file"
+                " opens; register it again with its password",
+                Phase.AUTH,
+            )
         timeouts = self.timeouts(account)
         client = aiosmtplib.SMTP(
             local_hostname=self._local_hostname,
@@ -145,7 +151,7 @@ async def _login(client: aiosmtplib.SMTP, account: Account) -> None:
     with _phase(account, Phase.AUTH, f"login as {account.user!r}"):
         for name in usable:
             try:
-                await getattr(client, _MECHANISMS[name])(account.user, account.password or "")
+                await getattr(client, _MECHANISMS[name])(account.user, account.password)
             except aiosmtplib.SMTPAuthenticationError as refusal:
                 # Only "not this mechanism" leads on: a wrong password asked twice locks accounts.
                 if refusal.code not in (500, 501, 502, 503, 504, 534) or name == usable[-1]:

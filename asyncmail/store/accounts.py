@@ -51,7 +51,7 @@ def sealed(account: Account, keys: KeyRing, *, keep_password: bool) -> Put:
     """What is stored of an account."""
     password = None
     if account.password:
-        password = keys.encrypt(account.password, bound_to=_bond(account.tenant_id, account.id))
+        password = keys.encrypt(account.password, bound_to=bond(account.tenant_id, account.id))
     return Put(account, password, keep_password)
 
 
@@ -99,7 +99,7 @@ def _delete(tx: Transaction, lanes: Sequence[Lane]) -> list[bool | None]:
 delete: Operation[Lane, bool | None] = Operation("delete account", _delete)
 
 
-def _bond(tenant_id: str, account_id: str) -> str:
+def bond(tenant_id: str, account_id: str) -> str:
     """What a password is bound to: moved to another account it does not open."""
     return json.dumps([tenant_id, account_id])
 
@@ -132,7 +132,7 @@ def _row(put: Put, revision: int) -> tuple[object, ...]:
 def _account(row: Row, keys: KeyRing) -> Account:
     password = row["password"]
     if password is not None:
-        password = keys.decrypt(password, bound_to=_bond(row["tenant_id"], row["id"]))
+        password = keys.decrypt(password, bound_to=bond(row["tenant_id"], row["id"]))
     return Account(
         id=row["id"],
         host=row["host"],

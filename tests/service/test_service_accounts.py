@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+from pathlib import Path
 
 import pytest
 
@@ -212,3 +214,26 @@ async def test_nothing_is_sent_whose_result_could_not_be_recorded(
         response = await app.client.get("/readyz")
         assert response.status_code == 503
     assert smtp.accepted == []
+
+
+async def test_a_password_that_the_key_file_does_not_open_stops_that_account_alone(
+    start: StartService, smtp: FaultSMTP, tmp_path: Path
+) -> None:
+    async with FaultSMTP(auth=("shop", "right")) as locked:
+        async with start() as app:
+            await app.account(port=locked.port, user="shop", password="right")
+        os.unlink(tmp_path / "mail.key")  # a restore without it; the start makes another one
+        async with start() as app:
+            await app.account("open")
+            await app.hand_in(mail("m1"), mail("m2", account_id="open"))
+            await app.dispatch()
+            assert (await app.status("m1"), await app.status("m2")) == ("queued", "sent")
+            found = (await app.client.get("/accounts")).json()["accounts"]
+            shop = next(account for account in found if account["id"] == "shop")
+            assert (shop["state"], shop["has_password"]) == ("broken", False)
+            assert "register it again with its password" in shop["last_error"]
+            assert locked.connections == 0
+
+            await app.account(port=locked.port, user="shop", password="right")
+            await app.dispatch()
+            assert await app.status("m1") == "sent"
