@@ -17,6 +17,7 @@ from asyncmail.errors import AsyncmailError, ConfigurationError
 from asyncmail.failpoints import failpoint
 from asyncmail.model import Account, Timeouts, Tls
 from asyncmail.outcome import Phase, clean
+from asyncmail.smtp.reach import Lookup, Resolver, connected
 from asyncmail.smtp.replies import Reply
 from asyncmail.smtp.session import Session, attach
 
@@ -41,12 +42,21 @@ class ConnectFailed(AsyncmailError):
 
 
 class Connector:
-    """Makes sessions. ``ca_file``: a PEM file of authorities that are trusted beside the system's."""
+    """Makes sessions. ``ca_file``: a PEM file of authorities that are trusted beside the system's.
+
+    ``lookup`` finds a host's addresses; it is called in a thread.
+    """
 
     def __init__(
-        self, timeouts: Timeouts, *, local_hostname: str | None, ca_file: Path | None
+        self,
+        timeouts: Timeouts,
+        *,
+        local_hostname: str | None,
+        ca_file: Path | None,
+        lookup: Lookup = socket.getaddrinfo,
     ) -> None:
         self._timeouts = timeouts
+        self._resolver = Resolver(lookup)
         self._local_hostname = local_hostname
         self._ca_file = ca_file
         self._contexts: dict[bool, ssl.SSLContext] = {}
@@ -93,8 +103,13 @@ class Connector:
 
     async def _open(self, client: aiosmtplib.SMTP, account: Account, timeouts: Timeouts) -> Session:
         at = f"{account.host}:{account.port}"
+        with _phase(account, Phase.CONNECT, f"cannot find the address of {account.host}"):
+            async with asyncio.timeout(timeouts.connect):
+                addresses = await self._resolver.addresses(account.host, account.port)
         with _phase(account, Phase.CONNECT, f"cannot reach {at}"):
-            await client.connect(hostname=account.host, port=account.port, timeout=timeouts.connect)
+            async with asyncio.timeout(timeouts.connect):
+                peer = await connected(addresses)
+            await client.connect(hostname=account.host, sock=peer, timeout=timeouts.connect)
         with _phase(account, Phase.EHLO, f"{at} refused EHLO"):
             await _hello(client)
         if account.tls in (Tls.REQUIRED, Tls.OPPORTUNISTIC):

@@ -126,9 +126,11 @@ async def test_nobody_listening_is_the_accounts_problem(transport: SmtpTransport
 async def test_an_unknown_host_and_no_host_are_the_accounts_problem(
     transport: SmtpTransport,
 ) -> None:
-    assert "cannot reach" in problem(await send(transport, account(25, host="nowhere.invalid")))
+    unknown = account(25, host="nowhere.invalid")
+    assert "cannot find the address of nowhere.invalid" in problem(await send(transport, unknown))
     assert "has no host" in problem(await send(transport, account(26, host="")))
-    assert "cannot reach" in problem(await send(transport, account(27, host="a\r\nb")))
+    odd = account(27, host="a\r\nb")
+    assert "cannot find the address of a\\r\\nb" in problem(await send(transport, odd))
 
 
 @pytest.mark.fault("smtp.no_ehlo")
