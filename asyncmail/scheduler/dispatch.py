@@ -23,7 +23,7 @@ from asyncmail.prometheus import MailMetrics
 from asyncmail.scheduler.accounts import AccountDirectory
 from asyncmail.scheduler.attempt import Attempts, ClaimedAttempt, history_of, local, recipients_of
 from asyncmail.scheduler.events import EventStream
-from asyncmail.scheduler.lanes import Lanes
+from asyncmail.scheduler.lanes import ALL_PRIORITIES, Lanes
 from asyncmail.scheduler.results import Finished, Results, result_of
 from asyncmail.store.base import Claim, Claims, Lane, Pick, Store
 
@@ -36,6 +36,10 @@ RECORD_SECONDS = 1.0  # for the last results, beyond the grace
 
 def _described(decision: Decision) -> str:
     return f"{decision.next} ({decision.error})" if decision.error else decision.next.value
+
+
+def _is_partial(pick: Pick) -> bool:
+    return len(pick.priorities) < len(ALL_PRIORITIES)
 
 
 def _nobody() -> None:
@@ -99,9 +103,13 @@ class Dispatcher:
     async def fill(self) -> int:
         """Claim what the free slots allow and start it; how many messages that were."""
         async with self._filling:
-            return await self._fill()
+            started = None
+            while started is None:
+                started = await self._fill()
+            return started
 
-    async def _fill(self) -> int:
+    async def _fill(self) -> int | None:
+        """``None``: a turn of some priorities found none of them, so it is the others' at once."""
         room = self._max_inflight_bytes - self._inflight_bytes
         if not self.may_begin or room <= 0 or not self._store.health().ok:
             return 0
@@ -112,6 +120,8 @@ class Dispatcher:
         found = await self._store.claim(picks, max_bytes=room)
         failpoint("claim.committed")
         self._learn_from_claim(picks, found, hints)
+        if not found.claims and not found.cut_short and any(map(_is_partial, picks)):
+            return None
         waiting: set[Lane] = set()
         for claim in found.claims:
             self._hold_slot(claim)

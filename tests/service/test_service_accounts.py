@@ -146,6 +146,15 @@ async def test_priority_decides_the_order_of_starting(app: RunningService, smtp:
     assert order == ["immediate", "high", "medium", "low"]
 
 
+async def test_a_turn_of_a_lower_priority_that_has_no_mail_goes_to_the_others_at_once(
+    app: RunningService,
+) -> None:
+    await app.account(max_connections=1)
+    for number in range(70):
+        await app.hand_in(mail(f"m{number}", priority="low"))
+        assert await app.dispatch() == 1, number
+
+
 async def test_suspended_means_no_new_envelope_until_activated_and_survives_a_restart(
     start: StartService, smtp: FaultSMTP
 ) -> None:
