@@ -18,9 +18,15 @@ import uvicorn
 from asyncmail import __version__
 from asyncmail.app import Service, running
 from asyncmail.config import Settings
+from asyncmail.connections import connections
 from asyncmail.errors import ConfigurationError
 from asyncmail.logs import configure
 from asyncmail.plugins.secrets import SecretRegistry
+
+try:
+    import resource
+except ImportError:  # not every platform has it
+    resource = None  # type: ignore[assignment]
 
 T = TypeVar("T")
 
@@ -30,7 +36,8 @@ CLOSE_SECONDS = 1.0  # for open HTTP requests once everything is recorded
 SWITCH_SECONDS = 0.0005
 GC_THRESHOLDS = (20_000, 20, 50)
 EXIT_SECOND_SIGNAL = 130
-MAX_CONNECTIONS = 1000  # HTTP; descriptors for sending and reporting stay free
+MAX_CONNECTIONS = 1000  # HTTP, and at most half of the descriptors: the others send and report
+DESCRIPTORS = 8192  # as many as the unit file asks for
 
 
 class _Server(uvicorn.Server):
@@ -49,12 +56,13 @@ async def listening(service: Service, port: int | None = None) -> AsyncIterator[
     host, port = listener.getsockname()[:2]
     config = uvicorn.Config(
         service.api,
+        http=connections(_connections_at_most()),
+        ws="none",
         log_config=None,
         access_log=False,
         lifespan="off",
         server_header=False,
         date_header=True,
-        limit_concurrency=MAX_CONNECTIONS,
         timeout_graceful_shutdown=int(CLOSE_SECONDS),
     )
     server = _Server(config)
@@ -68,6 +76,13 @@ async def listening(service: Service, port: int | None = None) -> AsyncIterator[
     finally:
         server.should_exit = True
         await task
+
+
+def _connections_at_most() -> int:
+    if resource is None:
+        return MAX_CONNECTIONS
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return MAX_CONNECTIONS if soft == resource.RLIM_INFINITY else min(MAX_CONNECTIONS, soft // 2)
 
 
 def _bind(host: str, port: int) -> socket.socket:
@@ -107,6 +122,7 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 async def _serve(settings: Settings, *, init: bool) -> int:
     stopping = stop_on_signals()
+    raise_descriptor_limit()
     secrets = SecretRegistry()
     configure(settings.logging, secrets)
     async with running(settings, init=init, secrets=secrets) as service:
@@ -137,6 +153,16 @@ def tune_interpreter() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
+
+
+def raise_descriptor_limit() -> None:
+    """Allow what the hard limit allows: the usual soft one is for programs that call ``select``."""
+    if resource is None:
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(DESCRIPTORS, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def stop_on_signals() -> asyncio.Event:

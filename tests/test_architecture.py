@@ -73,6 +73,7 @@ ALLOWED: dict[str, set[str]] = {
         "prometheus",
         "asyncmail",
     },
+    "connections": {"api"},
     "builtin": STRANGER | {"smtp"},
 }
 EVERYTHING = {"app", "server", "cli", "demo", "testing", "__main__", "logs"}

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
 import pytest
+import uvicorn
 
 from asyncmail.api import ApiParts, create_api
+from asyncmail.connections import connections
 from asyncmail.intake import Intake
 from asyncmail.model import Account, OnUncertain
 from asyncmail.plugins.guard import Guard
@@ -20,7 +24,7 @@ from asyncmail.store.keys import KeyRing
 from asyncmail.store.sqlite import SQLiteStore
 from asyncmail.testing.clock import ManualClock
 
-from .harness import CANARY, TOKEN, Harness, Server, StillScheduler
+from .harness import AT_MOST, CANARY, TOKEN, Harness, Server, StillScheduler
 
 
 @pytest.fixture
@@ -64,3 +68,17 @@ async def api(tmp_path: Path, server: Server) -> AsyncIterator[Harness]:
     ) as client:
         yield Harness(app, client, store, scheduler, clock, metrics)
     await store.close()
+
+
+@pytest.fixture
+async def port(api: Harness) -> AsyncIterator[int]:
+    """The same API behind its HTTP server, which takes ``AT_MOST`` connections."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(
+        api.app, http=connections(AT_MOST), ws="none", lifespan="off", log_config=None
+    )
+    server = uvicorn.Server(config)
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    yield listener.getsockname()[1]
+    server.should_exit = True
+    await serving

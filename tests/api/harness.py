@@ -18,6 +18,7 @@ from asyncmail.store.sqlite import SQLiteStore
 from asyncmail.testing.clock import ManualClock
 
 TOKEN = "a-token"
+AT_MOST = 8  # connections
 CANARY = "canary-3f9c-password"
 
 

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
-from collections.abc import AsyncIterator
 
 import pytest
-import uvicorn
 
 from asyncmail.api import bodies
 
@@ -22,16 +19,6 @@ HEAD = (
     "Connection: close\r\n"
 )
 BODY = json.dumps({"messages": [message()]}).encode()
-
-
-@pytest.fixture
-async def port(api: Harness) -> AsyncIterator[int]:
-    listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(api.app, lifespan="off", log_config=None))
-    serving = asyncio.create_task(server.serve(sockets=[listener]))
-    yield listener.getsockname()[1]
-    server.should_exit = True
-    await serving
 
 
 async def answer(port: int, *pieces: bytes, end: bool = False) -> bytes:
