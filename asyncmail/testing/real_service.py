@@ -228,14 +228,24 @@ def toml(config: Mapping[str, Mapping[str, Any]]) -> str:
 @asynccontextmanager
 async def helper(*arguments: str) -> AsyncIterator[int]:
     """A server of ``asyncmail.testing`` as a process of its own; its port."""
+    async with helper_process(*arguments) as (_, port):
+        yield port
+
+
+@asynccontextmanager
+async def helper_process(
+    *arguments: str,
+) -> AsyncIterator[tuple[asyncio.subprocess.Process, int]]:
+    """The same with the process, for tests that harm it; its port."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", *arguments, stdout=asyncio.subprocess.PIPE
     )
     try:
         async with asyncio.timeout(PATIENCE):
             port: int = json.loads(await _piped(process.stdout).readline())["port"]
-        yield port
+        yield process, port
     finally:
         with contextlib.suppress(ProcessLookupError):
+            process.send_signal(signal.SIGCONT)  # a stopped one would not hear the other
             process.terminate()
         await process.communicate()

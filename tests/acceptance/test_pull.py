@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
+from statistics import median
+
+import pytest
 
 from asyncmail.testing import FaultSMTP, Post, Reply, ReportReceiver
 from asyncmail.testing.real_service import RealService, mail
@@ -69,3 +73,30 @@ async def test_an_application_that_is_slow_to_answer_holds_up_no_mail(
         await service.hand_in(mail(f"m{number}") for number in range(100))
         await smtp.wait_for(lambda: len(smtp.accepted) == 100, timeout=30)
         assert application.busy == 1
+
+
+@pytest.mark.fault("sink.calls_back")
+async def test_an_application_may_hand_in_mail_and_say_run_now_before_it_answers(
+    service: RealService,
+) -> None:
+    taken: list[float] = []
+
+    async def call_back(post: Post) -> Reply | None:
+        if len(taken) < 5:
+            began = time.monotonic()
+            queued = (await service.hand_in([mail(f"m{len(taken)}")]))["queued"]
+            await service.post("/commands/run-now")
+            taken.append(time.monotonic() - began)
+            return Reply(body={"sent": len(post.reports), "queued": queued})
+        return None
+
+    async with FaultSMTP() as smtp, ReportReceiver() as application:
+        service.config["client"] = {"proxy_sync_url": application.url}
+        await service.start()
+        await service.account(smtp.port)
+        await application.wait_for(lambda: not application.busy and bool(application.posts))
+        application.answer = call_back
+        await service.post("/commands/run-now")
+        await application.wait_for(lambda: len(application.acknowledged) == 5, timeout=30)
+        assert median(taken) < 1
+        assert set(smtp.copies.values()) == {1}

@@ -8,6 +8,7 @@ import gzip
 import json
 import logging
 import socket
+import ssl
 import tracemalloc
 import zlib
 from collections.abc import AsyncIterator, Sequence
@@ -18,13 +19,14 @@ from email.utils import format_datetime
 from typing import Any
 
 import pytest
+import trustme
 from pydantic import ValidationError
 from rawhttp import Answer, Receiver, endless, raw, receiving, reply, silence
 
 from asyncmail import ALL, Ack, SinkRefused, SinkUnavailable, Transport
 from asyncmail.builtin.genropy import GenropySettings, GenropySink, asyncmail_sinks
 from asyncmail.model import Report
-from asyncmail.testing.clock import ManualClock
+from asyncmail.testing import ManualClock, ReportReceiver
 
 
 @dataclass(frozen=True)
@@ -451,3 +453,14 @@ async def test_credentials_on_their_way_in_clear_are_warned_about(
     caplog.clear()
     async with sink_for("https://app.example/sync", proxy_sync_token="tok"):
         assert caplog.text == ""
+
+
+@pytest.mark.fault("sink.bad_certificate")
+async def test_a_certificate_that_proves_nothing_gets_no_token() -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+    async with ReportReceiver(tls=context) as receiver:
+        async with sink_for(receiver.url, proxy_sync_token="tok") as sink:
+            with pytest.raises(SinkUnavailable, match="CERTIFICATE_VERIFY_FAILED"):
+                await sink.deliver([SENT])
+        assert receiver.posts == []
