@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import logging
 
 import pytest
@@ -37,6 +38,50 @@ def test_a_secret_that_begins_another_leaves_no_tail(secrets: SecretRegistry) ->
     secrets.register("hunter2")
     secrets.register("hunter2-and-more")
     assert secrets.mask("hunter2-and-more, hunter2") == "***, ***"
+
+
+@pytest.mark.parametrize("user", ["", "m", "me", "me@", "me@shop.test"])
+@pytest.mark.parametrize("secret", ["abcd", "hunter2", "s3cr t/ü", "x" * 100])
+def test_a_secret_is_masked_in_base64_whatever_stands_before_and_behind_it(
+    user: str, secret: str
+) -> None:
+    registry = SecretRegistry()
+    registry.register(secret)
+    for text in (f"\0{user}\0{secret}", f"{user}:{secret}", f"{user}:{secret}@host"):
+        encoded = base64.b64encode(text.encode()).decode()
+        masked = registry.mask(f"AUTH {encoded} refused")
+        assert "***" in masked
+        left = masked.removeprefix("AUTH ").removesuffix(" refused").partition("***")[2]
+        assert len(left.rstrip("=")) <= len(base64.b64encode(b"@host")) + 2
+
+
+def test_the_beginning_of_a_secret_is_masked_where_a_text_was_cut(secrets: SecretRegistry) -> None:
+    secrets.register("hunter2-and-more")
+    assert secrets.mask("535 no: hunter2-an... (check it)") == "535 no: ***... (check it)"
+    assert secrets.mask("a... hunt... b") == "a... ***... b"
+    assert secrets.mask("huhunte...") == "hu***..."
+    for harmless in ("hun...", "the hunter... is", "hunt and more...", "wait..."):
+        expected = harmless.replace("hunter...", "***...")
+        assert secrets.mask(harmless) == expected
+
+
+def test_quotes_and_blanks_hide_nothing(secrets: SecretRegistry) -> None:
+    secret = 'it\'s  "quoted"\\'
+    secrets.register(secret)
+    texts = (secret, repr(secret), json.dumps(secret), " ".join(secret.split()), repr([secret]))
+    for text in texts:
+        masked = secrets.mask(text)
+        assert "***" in masked
+        assert "quoted" not in masked
+
+
+def test_among_many_secrets_each_is_still_found(secrets: SecretRegistry) -> None:
+    many = [f"{n:04}-password" for n in range(500)]
+    for secret in many:
+        secrets.register(secret)
+    assert all(secrets.mask(f"535 {secret}!") == "535 ***!" for secret in many)
+    assert secrets.mask("250 2.0.0 ok: queued as 4F1B") == "250 2.0.0 ok: queued as 4F1B"
+    assert secrets.mask("0499-pass...") == "***..."
 
 
 @pytest.mark.parametrize("nothing", [None, "", "abc"])
