@@ -17,14 +17,14 @@ from typing import Any
 
 import httpx
 
-PATIENCE = 30.0  # seconds, for a machine that is busy with other things
+PATIENCE = 60.0  # seconds, for a machine that is busy with other things
 ASYNCMAIL = (sys.executable, "-m", "asyncmail")
 
 _LISTENS = re.compile(r"listens on (http://[^\s\x1b]+)")
 
 
 class Died(AssertionError):
-    """The service ended before it listened; the text is its log."""
+    """The service ended, or was ended, before it listened; the text is its log."""
 
 
 class RealService:
@@ -79,8 +79,14 @@ class RealService:
         await self.run()
         listening = asyncio.get_running_loop().create_future()
         self._reading = asyncio.create_task(self._follow(listening))
-        async with asyncio.timeout(PATIENCE):
-            self.url = await listening
+        try:
+            async with asyncio.timeout(PATIENCE):
+                self.url = await listening
+        except TimeoutError:
+            self.process.send_signal(signal.SIGABRT)  # with PYTHONFAULTHANDLER it says where it is
+            await self._reading
+            log = "".join(self.log)
+            raise Died(f"it does not listen after {PATIENCE:g} s; its log: {log}") from None
         self._client = httpx.AsyncClient(base_url=self.url, timeout=PATIENCE, trust_env=False)
 
     async def run(self) -> None:
@@ -91,7 +97,7 @@ class RealService:
             *self.program,
             "serve",
             cwd=self.folder,
-            env={**os.environ, **self.environ},
+            env={**os.environ, "PYTHONFAULTHANDLER": "1", **self.environ},
             stderr=asyncio.subprocess.PIPE,
         )
 

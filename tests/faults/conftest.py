@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -37,24 +38,30 @@ Publish = Callable[..., None]
 
 @pytest.fixture
 def publish(request: pytest.FixtureRequest) -> Publish:
-    """Hand in figures for docs/reliability.md: ``publish("What was done", survived="20 of 20", lost=0)``.
+    """Hand in figures for docs/reliability.md: ``publish("What was done", lost=0, copies=1200)``.
 
-    Call it at the end of a test, when everything has been asserted. One file per test, replaced by
-    each run; ``tests/faults/publish.py`` makes the page of them.
+    Call it at the end of a test, when everything has been asserted. The cases of a parametrised test are
+    one row of the page: numbers are added up, and it says how many of them got this far.
     """
+    node: pytest.Function = request.node
 
     def write(what: str, **figures: Any) -> None:
         if RESULTS is None:
             return
-        named = {name.replace("_", " "): value for name, value in figures.items()}
-        path = request.node.path.relative_to(request.config.rootpath)
+        path = node.path.relative_to(request.config.rootpath)
+        test = node.originalname
         entry = {
             "what": what,
-            "command": f"tox -e faults -- {path} -k {request.node.originalname}",
-            "figures": named,
+            "command": f"tox -e faults -- {path}::{test}",
+            "cases": sum(
+                isinstance(other, pytest.Function)
+                and (other.path, other.originalname) == (node.path, test)
+                for other in request.session.items
+            ),
+            "figures": {name.replace("_", " "): value for name, value in figures.items()},
         }
-        name = f"{request.node.path.stem}-{request.node.originalname}.json"
         Path(RESULTS).mkdir(parents=True, exist_ok=True)
-        (Path(RESULTS) / name).write_text(json.dumps(entry, indent=1) + "\n")
+        name = re.sub(r"[^\w.-]+", "-", f"{node.path.stem}-{node.name}").strip("-")
+        (Path(RESULTS) / f"{name}.json").write_text(json.dumps(entry, indent=1) + "\n")
 
     return write

@@ -3,33 +3,44 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from crash import CrashRun
 
-KILLS = 20
-SABOTAGED = Path(__file__).with_name("serve_without_claim_commit.py")
+from asyncmail.testing.crash import Kills, Verdict
 
-pytestmark = pytest.mark.xdist_group("crash")
+KILLS = 60
+HELD_KILLS = 20
 
 
-async def test_twenty_kills_lose_nothing_and_every_second_copy_is_explained(
-    tmp_path: Path, seed: int
+def say(verdict: Verdict) -> None:
+    """Shown if the test fails."""
+    for name, value in verdict.figures().items():
+        sys.stdout.write(f"{name:<30} {value}\n")
+
+
+@pytest.mark.fault("process.kill")
+@pytest.mark.xdist_group("kills")
+async def test_sixty_kills_lose_nothing_and_every_second_copy_is_explained(
+    tmp_path: Path, seed: int, publish: Callable[..., None]
 ) -> None:
-    verdict = await CrashRun(tmp_path, seed).run(KILLS)
-    sys.stdout.write(f"{verdict}\n")
+    verdict = await Kills(tmp_path / "run", seed, limited=True).run(KILLS)
+    say(verdict)
+    assert verdict.faults == []
     assert verdict.pending_kills >= KILLS / 2
-    assert verdict.lost == set()
-    assert verdict.unexplained == {}
-    assert verdict.unreported == set()
-    assert verdict.untrue == set()
-    assert verdict.strangers == set()
+    assert verdict.injected
+    publish("kill -9 at random moments", seed=str(seed), **verdict.figures())
 
 
-async def test_a_build_without_the_claim_commit_is_caught(tmp_path: Path, seed: int) -> None:
-    program = (sys.executable, str(SABOTAGED))
-    verdict = await CrashRun(tmp_path, seed, program=program).run(4)
-    sys.stdout.write(f"{verdict}\n")
-    assert verdict.pending_kills
-    assert verdict.unexplained
+@pytest.mark.fault("process.kill")
+@pytest.mark.xdist_group("held kills")
+async def test_under_hold_kills_send_nothing_twice(
+    tmp_path: Path, seed: int, publish: Callable[..., None]
+) -> None:
+    verdict = await Kills(tmp_path / "run", seed, hold=True).run(HELD_KILLS)
+    say(verdict)
+    assert verdict.faults == []
+    assert verdict.extra == 0
+    assert verdict.pending_kills >= HELD_KILLS / 2
+    publish("kill -9 with `on_uncertain = hold`", seed=str(seed), **verdict.figures())
