@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import threading
+from functools import partial
 from types import TracebackType
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -14,6 +16,13 @@ from asyncmail.config import LoggingSettings
 from asyncmail.plugins.secrets import SecretFilter, SecretRegistry
 
 log: Final = logging.getLogger("asyncmail")
+
+# What moves the cursor of a terminal, or begins a line for some reader of the log; colours may stay where
+# the renderer itself uses them.
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
+_CONTROLS_BUT_COLOURS = re.compile(
+    r"\x1b(?!\[[0-9;]*m)|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f\u2028\u2029]"
+)
 
 
 def configure(settings: LoggingSettings, secrets: SecretRegistry) -> None:
@@ -27,13 +36,15 @@ def configure(settings: LoggingSettings, secrets: SecretRegistry) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     # Plain tracebacks: a pretty one shows local variables, among them secrets and the content of mail.
+    colours = sys.stderr.isatty()
     rendering: list[structlog.typing.Processor] = (
         [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
         if settings.format == "json"
         else [
             structlog.dev.ConsoleRenderer(
-                colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
-            )
+                colors=colours, exception_formatter=structlog.dev.plain_traceback
+            ),
+            partial(_one_entry, _CONTROLS_BUT_COLOURS if colours else _CONTROLS),
         ]
     )
     handler = logging.StreamHandler(sys.stderr)
@@ -55,6 +66,12 @@ def configure(settings: LoggingSettings, secrets: SecretRegistry) -> None:
     )
     sys.excepthook = _uncaught
     threading.excepthook = _uncaught_in_thread
+
+
+def _one_entry(controls: re.Pattern[str], _logger: Any, _method: str, text: str) -> str:
+    """Only the beginning of an entry stands at the beginning of a line, whatever was logged."""
+    safe = controls.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    return safe.replace("\n", "\n  ")
 
 
 def _uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
