@@ -120,7 +120,7 @@ class Connection(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         self._unset_keepalive_if_required()
-        heads = self._heads
+        heads, was_in_body = self._heads, self._in_body
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as offer:
@@ -130,8 +130,9 @@ class Connection(HttpToolsProtocol):
             cause = error.__context__
             self._refuse(*(cause.args if isinstance(cause, _Refused) else NOT_HTTP))
             return
-        if self._in_head or (not self._in_body and self._heads == heads):
-            self._head_bytes += len(data)
+        went_on = was_in_body or self._heads != heads
+        if self._in_head or not (self._in_body or went_on):
+            self._head_bytes = 0 if went_on else self._head_bytes + len(data)
             if self._head_bytes > HEAD_BYTES:
                 self._refuse(*TOO_LARGE)
             elif "head" not in self._timers:

@@ -12,6 +12,7 @@ from pydantic import (
     ConfigDict,
     Field,
     FiniteFloat,
+    JsonValue,
     StringConstraints,
     model_validator,
 )
@@ -22,7 +23,20 @@ from asyncmail.model import Account, OnUncertain, RateLimits, Tls
 IMPLICIT_TLS_PORT = 465
 SUBMISSION_PORT = 587
 
-HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9_-]{1,63}(?<!-))*\.?")
+LABEL = "[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+HOST_NAME = re.compile(rf"{LABEL}(?:\.{LABEL})*\.?")
+
+# What the checks below do, for readers of the OpenAPI document.
+HOST_SCHEMA: dict[str, JsonValue] = {
+    "anyOf": [{"pattern": f"^{HOST_NAME.pattern}$"}, {"format": "ipv6"}]
+}
+PRINTABLE_SCHEMA: dict[str, JsonValue] = {
+    "pattern": r"^[^\u0000-\u001f\u007f-\u009f\u2028\u2029]*$"
+}
+SMTP_NEEDS_A_HOST: dict[str, JsonValue] = {
+    "if": {"properties": {"transport": {"const": "smtp"}}},
+    "then": {"required": ["host"], "properties": {"host": {"type": "string"}}},
+}
 
 
 def host_name(value: str) -> str:
@@ -43,7 +57,18 @@ def printable(value: str) -> str:
     return encodable(value)
 
 
-Text = Annotated[str, StringConstraints(max_length=1000), AfterValidator(printable)]
+Text = Annotated[
+    str,
+    StringConstraints(max_length=1000),
+    AfterValidator(printable),
+    Field(json_schema_extra=PRINTABLE_SCHEMA),
+]
+Host = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=255),
+    AfterValidator(host_name),
+    Field(json_schema_extra=HOST_SCHEMA),
+]
 Limit = Annotated[int, Field(ge=0, le=1_000_000_000)]
 Count = Annotated[int, Field(ge=1, le=10_000)]
 Patience = Annotated[FiniteFloat, Field(gt=0, le=86_400)]
@@ -72,15 +97,18 @@ class AccountPayload(Payload):
                 "user": "shop",
                 "password": "...",
                 "limit_per_hour": 1000,
-            }
+            },
+            **SMTP_NEEDS_A_HOST,
         }
     )
 
-    id: Annotated[str, StringConstraints(min_length=1, max_length=128), AfterValidator(printable)]
-    host: (
-        Annotated[str, StringConstraints(min_length=1, max_length=255), AfterValidator(host_name)]
-        | None
-    ) = Field(default=None, description="needed by the transport `smtp`")
+    id: Annotated[
+        str,
+        StringConstraints(min_length=1, max_length=128),
+        AfterValidator(printable),
+        Field(json_schema_extra=PRINTABLE_SCHEMA),
+    ]
+    host: Host | None = Field(default=None, description="needed by the transport `smtp`")
     port: Annotated[int, Field(ge=1, le=65535)] | None = Field(
         default=None, description="absent: 465 with `tls: implicit`, else 587"
     )

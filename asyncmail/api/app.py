@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from fastapi import Depends, FastAPI
@@ -48,11 +49,11 @@ def create_api(parts: ApiParts) -> FastAPI:
         app.include_router(docs_router(app), dependencies=protection)
     install_problems(app)
     app.add_middleware(RequestLimits, max_body_bytes=parts.server.max_body_bytes)
-    app.openapi = lambda: _document(app)  # type: ignore[method-assign]
+    app.openapi = lambda: _document(app, parts.transports)  # type: ignore[method-assign]
     return app
 
 
-def _document(app: FastAPI) -> dict[str, Any]:
+def _document(app: FastAPI, transports: Collection[str]) -> dict[str, Any]:
     """The OpenAPI document, made once, with the schemas of the bodies that endpoints read themselves."""
     if app.openapi_schema is None:
         document = get_openapi(
@@ -68,5 +69,6 @@ def _document(app: FastAPI) -> dict[str, Any]:
         components["securitySchemes"] = SCHEMES
         schemas = components.setdefault("schemas", {})
         schemas.update({**definitions.get("$defs", {}), **schemas})
+        schemas["AccountPayload"]["properties"]["transport"]["enum"] = sorted(transports)
         app.openapi_schema = document
     return app.openapi_schema

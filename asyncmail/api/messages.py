@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response, StreamingResponse
 
 from asyncmail.api.bodies import read_model
-from asyncmail.api.listing import account_error, key_of, read_page, stream
+from asyncmail.api.listing import CURSOR, account_error, key_of, read_page, stream
 from asyncmail.api.parts import ApiParts
 from asyncmail.api.problems import faults
 from asyncmail.api.records import history_view
@@ -40,7 +40,10 @@ NOT_FINAL = frozenset(Status) - {Status.SENT, Status.ERROR}
 Limit = Annotated[int | None, Query(ge=1, le=MAX_PAGE, description="1,000; of NDJSON: all")]
 Statuses = Annotated[list[Status] | None, Query(description="may be repeated")]
 ActiveOnly = Annotated[bool, Query(description="neither sent nor error")]
-Cursor = Annotated[str | None, Query(max_length=64, description="`next_cursor` of a page")]
+Cursor = Annotated[
+    str | None,
+    Query(description="`next_cursor` of a page", json_schema_extra={"pattern": f"^{CURSOR}$"}),
+]
 AccountId = Annotated[str | None, Query(max_length=128)]
 
 

@@ -7,6 +7,7 @@ an account exists) is checked at intake.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -43,11 +44,17 @@ def priority_number(value: Any) -> Any:
     """A priority's number for its label, in any case; other values are left to the type's own check."""
     if not isinstance(value, str):
         return value
-    try:
-        return Priority[value.upper()].value
-    except KeyError:
+    label = value.upper()
+    if not value.isascii() or label not in Priority.__members__:
         labels = ", ".join(p.name.lower() for p in Priority)
-        raise ValueError(f"Input should be 0 to 3 or one of {labels}") from None
+        raise ValueError(f"Input should be 0 to 3 or one of {labels}")
+    return Priority[label].value
+
+
+def _in_any_case(labels: Iterable[str]) -> str:
+    """A pattern that every dialect of regular expressions reads alike."""
+    spelt = ["".join(f"[{c.upper()}{c.lower()}]" for c in label) for label in labels]
+    return f"^({'|'.join(spelt)})$"
 
 
 def _string_or_nothing(value: Any) -> Any:
@@ -62,9 +69,11 @@ def encodable(value: str) -> str:
     return value
 
 
+PriorityNumber = Annotated[int, Field(ge=0, le=3)]
+PriorityLabel = Annotated[str, Field(pattern=_in_any_case(p.name for p in Priority))]
 PriorityField = Annotated[
-    Annotated[int, Field(ge=0, le=3)],
-    BeforeValidator(priority_number, json_schema_input_type=int | str),
+    PriorityNumber,
+    BeforeValidator(priority_number, json_schema_input_type=PriorityNumber | PriorityLabel),
 ]
 Timestamp = Annotated[int, Field(ge=0, le=LAST_TS)]
 AddressText = Annotated[str, StringConstraints(max_length=MAX_ADDRESS_LIST)]

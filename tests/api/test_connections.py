@@ -308,6 +308,20 @@ async def test_a_head_has_bounds(port: int, head: bytes) -> None:
         assert is_problem(received)
 
 
+async def test_a_large_body_is_no_large_head(api: Harness, port: int) -> None:
+    body = json.dumps({"messages": [message("large", body="x" * 900_000)]}).encode()
+    async with peer(port) as client:
+        for end in (b"", STATUS[:-4]):
+            client.send(POST + b"Content-Length: %d\r\n\r\n" % len(body))
+            for start in range(0, len(body), 200_000):
+                await asyncio.sleep(0.01)
+                client.send(body[start : start + 200_000])
+            client.send(end)
+            assert statuses(await client.reply()) == [200]
+        client.send(STATUS[-4:])
+        assert statuses(await client.reply()) == [200]
+
+
 @pytest.mark.bad_input("large heads")
 async def test_a_path_has_bounds(port: int) -> None:
     assert statuses(await said(port, STATUS.replace(b"/status", b"/" + b"x" * 70_000))) == [431]
