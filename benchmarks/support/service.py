@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import sys
 import time
@@ -40,8 +41,9 @@ def free_port() -> int:
     return port
 
 
-def configure(folder: Path, receiver_port: int | None) -> tuple[Path, int]:
-    """Write ``asyncmail.toml``: where to listen, where to keep mail, where to report; defaults else."""
+def configure(folder: Path, receiver_port: int | None, more: str = "") -> tuple[Path, int]:
+    """Write ``asyncmail.toml``: where to listen, where to keep mail, where to report; ``more`` sections;
+    defaults else."""
     folder.mkdir(exist_ok=True)
     port = free_port()
     lines = ["[server]", f"port = {port}", "[storage]", f'url = "sqlite:///{folder}/queue.db"']
@@ -49,15 +51,19 @@ def configure(folder: Path, receiver_port: int | None) -> tuple[Path, int]:
     if receiver_port is not None:
         lines += ["[client]", f'proxy_sync_url = "http://127.0.0.1:{receiver_port}/proxy_sync"']
     file = folder / "asyncmail.toml"
-    file.write_text("\n".join(lines) + "\n")
+    file.write_text("\n".join([*lines, more]) + "\n")
     return file, port
 
 
-async def spawn(config: Path) -> asyncio.subprocess.Process:
-    """Start ``asyncmail serve``; its log goes beside its configuration."""
+async def spawn(config: Path, packages: Path | None = None) -> asyncio.subprocess.Process:
+    """Start ``asyncmail serve``; its log goes beside its configuration. ``packages``: a folder more to
+    import from."""
+    path = {} if packages is None else {"PYTHONPATH": str(packages)}
     with config.with_name("service.log").open("ab") as log:
         return await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "asyncmail", "serve", "--config", str(config), stderr=log
+            *(sys.executable, "-m", "asyncmail", "serve", "--config", str(config)),
+            stderr=log,
+            env={**os.environ, **path},
         )
 
 
@@ -74,9 +80,9 @@ async def service(
 
 
 @asynccontextmanager
-async def running(config: Path, port: int) -> AsyncIterator[Service]:
+async def running(config: Path, port: int, packages: Path | None = None) -> AsyncIterator[Service]:
     """A service on an existing configuration, from its first answer to its exit."""
-    process = await spawn(config)
+    process = await spawn(config, packages)
     try:
         started = Service(port, process.pid, config.with_name("service.log"))
         await answering(started)
