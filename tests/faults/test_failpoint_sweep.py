@@ -26,8 +26,10 @@ async def test_a_crash_there_is_survived(
     verdict = await CrashAt(tmp_path / "run", point, seed).run()
     assert verdict.faults == []
     assert verdict.kills == 1
-    if point.startswith("accept."):
-        assert verdict.recovered == (MESSAGES if point == "accept.committed" else 0)
+    if point == "accept.committed":  # but those that have failed since are new again
+        assert verdict.recovered > MESSAGES / 2
+    elif point.startswith("accept."):
+        assert verdict.recovered == 0
     if point in TAKEN:
         assert verdict.extra + verdict.uncertain_errors
     publish(

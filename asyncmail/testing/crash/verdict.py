@@ -30,7 +30,8 @@ class Evidence:
 
     ``uncertain``: uncertain attempts by id, as the service's history has them, of ids with copies too
     many. ``unknown``: accepted ids that the service no longer knows of, reports or not. ``memory``:
-    bytes at the first start, when mail had flowed, and at the end.
+    bytes at the first start, when mail had flowed, and at the end. ``calm``: the machine had no more
+    to do than it has processors; else it is to blame for slow starts.
     """
 
     slots: int
@@ -39,6 +40,7 @@ class Evidence:
     uncertain: Mapping[str, int] = field(default_factory=dict)
     unknown: frozenset[str] = frozenset()
     memory: tuple[int, int] = (1, 1)
+    calm: bool = True
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,9 @@ class Verdict:
             > LIMIT,
             f"the database: {self.evidence.integrity}": self.evidence.integrity != "ok",
             f"the first copy after {self.restart:.1f} s": (
-                self.restart > FIRST_SEND_SECONDS and len(self.first_send) >= ENOUGH_STARTS
+                self.evidence.calm
+                and self.restart > FIRST_SEND_SECONDS
+                and len(self.first_send) >= ENOUGH_STARTS
             ),
             f"memory grew from {memory_start} to {memory_end} bytes": (
                 memory_end > memory_start * MEMORY_GROWTH

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -156,6 +157,7 @@ class World:
             uncertain=uncertain,
             unknown=frozenset(unknown),
             memory=(self._memory[0], self._memory[-1]),
+            calm=os.getloadavg()[1] <= (os.cpu_count() or 1),
         )
         lives = self.supervisor.lives
         return judge(self.mails, self.client, self.server, self.sink, lives, evidence)
