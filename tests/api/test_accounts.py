@@ -50,6 +50,7 @@ async def test_what_old_clients_send_besides_is_ignored(api: Harness) -> None:
     assert account.timeouts == {}
 
 
+@pytest.mark.bad_input("no password")
 @pytest.mark.parametrize("sent", [None, ""])
 async def test_only_an_absent_password_keeps_the_stored_one(api: Harness, sent: str | None) -> None:
     assert (await put(api, password="first")).password == "first"
@@ -117,6 +118,7 @@ async def test_every_setting_reaches_the_store(api: Harness) -> None:
     assert account.timeouts == {"dot": 5, "command": 2.5}
 
 
+@pytest.mark.bad_input("account fields")
 @pytest.mark.parametrize(
     "fields",
     [
@@ -178,6 +180,7 @@ async def test_a_faulty_account_is_refused_and_nothing_of_it_repeated(
     assert await api.store.account(LANE) is None
 
 
+@pytest.mark.bad_input("half an account")
 async def test_a_missing_field_does_not_echo_the_password(api: Harness) -> None:
     reply = await api.client.post("/account", json={"id": "new", "password": CANARY})
     assert reply.status_code == 422

@@ -39,6 +39,7 @@ async def test_inline_content_comes_back_as_it_was(size: int) -> None:
     assert (await Inline().fetch(reference(path), MESSAGE)).content == content
 
 
+@pytest.mark.bad_input("inline content")
 @pytest.mark.parametrize(
     "text",
     [
@@ -119,6 +120,7 @@ async def test_other_references_are_left_to_other_sources(files: Files) -> None:
     assert files.handles(reference("elsewhere:dir/a", mode="filesystem"))
 
 
+@pytest.mark.bad_input("paths")
 @pytest.mark.parametrize(
     "path",
     [
@@ -156,6 +158,7 @@ async def test_nothing_leads_out_of_a_root(files: Files, root: Path, path: str) 
     assert (await refusal(files, path.format(root=root))).permanent
 
 
+@pytest.mark.bad_input("links")
 async def test_links_are_refused_wherever_they_lead(files: Files, root: Path) -> None:
     (root / "out").symlink_to(root.parent)
     (root / "in").symlink_to(root / "dir")
@@ -165,6 +168,7 @@ async def test_links_are_refused_wherever_they_lead(files: Files, root: Path) ->
         assert (await refusal(files, f"home:{path}")).permanent
 
 
+@pytest.mark.bad_input("special files")
 async def test_what_is_not_a_regular_file_is_refused_at_once(files: Files, root: Path) -> None:
     os.mkfifo(root / "fifo")
     with socket.socket(socket.AF_UNIX) as unix:
@@ -178,6 +182,7 @@ async def test_what_is_not_a_regular_file_is_refused_at_once(files: Files, root:
             assert (await refusal(files, f"home:{name}")).permanent
 
 
+@pytest.mark.bad_input("special files")
 async def test_a_device_is_refused(tmp_path: Path) -> None:
     source = Files(FilesSettings(roots={"dev": Path("/dev")}), logging.getLogger("files"))
     assert "not a regular file" in str(await refusal(source, "dev:zero"))
@@ -207,6 +212,7 @@ async def test_size_is_limited(files: Files, root: Path) -> None:
     assert "more than 1000 bytes" in str(error)
 
 
+@pytest.mark.bad_input("special files")
 async def test_a_file_that_says_it_is_empty_is_limited_all_the_same() -> None:
     roots = {"proc": Path("/proc/self")}
     source = Files(FilesSettings(roots=roots, max_bytes=10), logging.getLogger("files"))

@@ -174,6 +174,7 @@ async def test_a_type_is_believed_if_one_part_can_have_it(
     assert (await fetch("/a.pdf")).mime_type == expected
 
 
+@pytest.mark.bad_input("places to fetch from")
 @pytest.mark.parametrize(
     ("url", "why"),
     [
@@ -201,6 +202,7 @@ async def test_no_other_place_is_asked(server: Server, fetch: Fetch, url: str, w
     assert server.connections == 0
 
 
+@pytest.mark.bad_input("places to fetch from")
 async def test_without_hosts_nothing_is_allowed(fetch: Fetch) -> None:
     assert "not an allowed host" in str(await failure(fetch, "/a.pdf", hosts=[]))
 
@@ -237,6 +239,7 @@ class Names:
         return [(2, 1, 6, "", (address, port)) for address in self.answers.pop(0)]
 
 
+@pytest.mark.bad_input("private addresses")
 async def test_private_addresses_are_refused_unless_allowed(server: Server, fetch: Fetch) -> None:
     error = await failure(fetch, "/a.pdf", allow_private=False)
     assert error.permanent
@@ -244,6 +247,7 @@ async def test_private_addresses_are_refused_unless_allowed(server: Server, fetc
     assert server.connections == 0
 
 
+@pytest.mark.bad_input("private addresses")
 @pytest.mark.parametrize(
     "address",
     [
@@ -275,6 +279,7 @@ async def test_every_kind_of_private_address_is_known_also_beside_a_public_one(
     assert f"files.test has the private address {address}" in str(error)
 
 
+@pytest.mark.bad_input("names that change")
 async def test_the_address_that_was_checked_is_the_one_connected_to(
     server: Server, fetch: Fetch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -306,6 +311,7 @@ async def test_a_name_that_is_unknown_is_a_passing_failure(
 # --- what servers do -----------------------------------------------------------------------------
 
 
+@pytest.mark.bad_input("redirects")
 @pytest.mark.parametrize(
     ("status", "permanent"),
     [
@@ -338,6 +344,7 @@ async def test_an_error_never_shows_the_url_with_its_key(server: Server, fetch: 
     assert "s3cret" not in str(await failure(fetch, "https://x.test/?key=s3cret"))
 
 
+@pytest.mark.bad_input("endless content")
 @pytest.mark.parametrize(
     "reply",
     [
@@ -356,6 +363,7 @@ async def test_size_is_limited(server: Server, fetch: Fetch, reply: bytes) -> No
     assert len((await fetch("/a.pdf")).content) == MAX_BYTES
 
 
+@pytest.mark.bad_input("endless content")
 async def test_compressed_content_is_never_unpacked(server: Server, fetch: Fetch) -> None:
     bomb = gzip.compress(bytes(1_000_000))[:900]
     server.answers["/a.pdf"] = answer(body=bomb, Content_Encoding="gzip")
@@ -368,6 +376,7 @@ async def test_content_with_another_md5_is_refused_for_good(server: Server, fetc
     assert "content_md5 does not match" in str(error)
 
 
+@pytest.mark.bad_input("silent sources")
 async def test_silence_and_half_an_answer_are_passing_failures(
     server: Server, fetch: Fetch
 ) -> None:

@@ -266,6 +266,17 @@ def test_each_guarantee_names_tests_that_are_there() -> None:
             assert (doc_pages.ROOT / path).is_file(), path
 
 
+def test_each_defence_of_the_security_page_names_tests_that_are_there() -> None:
+    table = doc_pages.sections(doc_pages.page("security"), 2)["What is defended, and how"]
+    defences = [row for row in doc_pages.rows(table) if row[0] != "threat"]
+    assert len(defences) > 15
+    for threat, _, tests in defences:
+        paths = re.findall(r"`(tests/[\w/]+\.py)`", tests)
+        assert paths, threat
+        for path in paths:
+            assert (doc_pages.ROOT / path).is_file(), path
+
+
 def test_json_of_the_reports_page_has_the_keys_that_are_sent() -> None:
     block = next(b for b in doc_pages.blocks("json") if b.page == "reports.md")
     text = doc_pages.sections(doc_pages.page("reports"), 2)["The call"]
