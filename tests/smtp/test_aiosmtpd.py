@@ -2,33 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
-from aiosmtpd.smtp import SMTP as Server  # noqa: N811 - a class named in capitals
 from helpers import Attempt, account, envelope
+from mail_servers import Box, aiosmtpd
 
 from asyncmail.builtin.smtp import SmtpTransport
 from asyncmail.model import Disposition
-
-
-class Box:
-    """aiosmtpd's handler: keeps what comes."""
-
-    def __init__(self) -> None:
-        self.letters: list[tuple[str, list[str], bytes]] = []
-
-    async def handle_RCPT(self, server, session, letter, address, options) -> str:  # noqa: N802
-        if address.startswith("nobody"):
-            return "550 5.1.1 nobody here"
-        letter.rcpt_tos.append(address)
-        return "250 OK"
-
-    async def handle_DATA(self, server, session, letter) -> str:  # noqa: N802
-        self.letters.append((letter.mail_from, letter.rcpt_tos, letter.content))
-        return "250 2.0.0 thank you"
 
 
 @pytest.fixture
@@ -38,20 +19,8 @@ async def box() -> Box:
 
 @pytest.fixture
 async def port(box: Box) -> AsyncIterator[int]:
-    protocols: list[Any] = []
-
-    def make() -> Server:
-        protocols.append(Server(box, enable_SMTPUTF8=True, hostname="aiosmtpd.test"))
-        return protocols[-1]
-
-    server = await asyncio.get_running_loop().create_server(make, "127.0.0.1", 0)
-    yield server.sockets[0].getsockname()[1]
-    server.close()
-    for protocol in protocols:
-        if protocol.transport is not None:
-            protocol.transport.abort()
-    await asyncio.sleep(0)
-    await server.wait_closed()  # since Python 3.12 it waits for the connections, too
+    async with aiosmtpd(box) as port:
+        yield port
 
 
 BODIES = {
