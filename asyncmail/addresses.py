@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Sequence
+from functools import lru_cache
 
 from asyncmail.errors import Rejected
 from asyncmail.mime import words
@@ -50,6 +51,11 @@ def parse_address(text: str) -> Address:
         raise Rejected("invalid address: not a text")
     if len(text) > MAX_TEXT:
         raise _invalid(text, f"longer than {MAX_TEXT} characters")
+    return _parsed(text)
+
+
+@lru_cache(maxsize=1024)  # most senders write many messages
+def _parsed(text: str) -> Address:
     ordinary = _ordinary(text)
     if ordinary is not None:
         return Address("", _checked(ordinary[1], ordinary[2].lower(), text))

@@ -263,7 +263,7 @@ class Intake:
             return {}
         guarded = self._guard.start(partial(self._opinions, dict(candidates)))
         try:
-            opinions = await guarded.future
+            opinions = await guarded.result()
         except ExtensionTimeout as error:
             raise StoreUnavailable(str(error)) from error
         except ExtensionQuarantined as error:

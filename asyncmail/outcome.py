@@ -88,7 +88,7 @@ class Next(StrEnum):
     AGAIN = "again"  # at once: recipients are left over, or the account's breaker holds it
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class History:
     """What the store knows of a claimed message when an attempt on it ends."""
 
@@ -112,7 +112,7 @@ class Policy:
     jitter: float = 0.1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Decision:
     """The result of an attempt, ready to be recorded."""
 
@@ -239,7 +239,7 @@ def decide_over_limit(
     return counts.later("rate limit reached, waiting for the next unit", wait)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Counts:
     """The new counters of a message, with one constructor per way to go on."""
 

@@ -33,8 +33,8 @@ T = TypeVar("T")
 log: Final = logging.getLogger("asyncmail")
 
 CLOSE_SECONDS = 1.0  # for open HTTP requests once everything is recorded
-SWITCH_SECONDS = 0.0005
-GC_THRESHOLDS = (20_000, 20, 50)
+SWITCH_SECONDS = 0.0002
+GC_THRESHOLDS = (100_000, 20, 50)
 EXIT_SECOND_SIGNAL = 130
 MAX_CONNECTIONS = 1000  # HTTP, and at most half of the descriptors: the others send and report
 DESCRIPTORS = 8192  # as many as the unit file asks for

@@ -6,6 +6,7 @@ import re
 import time
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 
 from asyncmail.mime import words
 from asyncmail.model import Address
@@ -39,7 +40,12 @@ def check_custom_name(name: str) -> None:
 
 def date(timestamp: float) -> str:
     """A date-time of RFC 5322 3.3, in UTC, to the second."""
-    year, month, day, hour, minute, second, weekday, _, _ = time.gmtime(int(timestamp))
+    return _date(int(timestamp))
+
+
+@lru_cache(maxsize=16)  # many messages are accepted in one second
+def _date(timestamp: int) -> str:
+    year, month, day, hour, minute, second, weekday, _, _ = time.gmtime(timestamp)
     return (
         f"{_DAYS[weekday]}, {day:02} {_MONTHS[month - 1]} {year:04}"
         f" {hour:02}:{minute:02}:{second:02} +0000"

@@ -109,7 +109,7 @@ class Guard:
                 loaded, make, deadline=deadline, expect=expect, recorded=recorded
             )
         )
-        return await task.future
+        return await task.result()
 
     def decide(
         self,

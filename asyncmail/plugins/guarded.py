@@ -44,8 +44,8 @@ def _nothing() -> None:
 class GuardedTask(Generic[T]):
     """One asyncio task that calls extensions.
 
-    ``future`` is what the owner waits for. It is set when the work ends, or with ``ExtensionTimeout``
-    as soon as a call is over its deadline, whether or not the task ends. Cancelling it cancels the task.
+    ``future`` is set when the work ends, or with ``ExtensionTimeout`` as soon as a call is over its
+    deadline, whether or not the task ends. Its owner waits for ``result()``, or is called back.
     """
 
     def __init__(
@@ -64,7 +64,14 @@ class GuardedTask(Generic[T]):
         self.future: asyncio.Future[T] = loop.create_future()
         self.task = loop.create_task(work(self))
         self.task.add_done_callback(self._ended)
-        self.future.add_done_callback(self._let_go)
+
+    async def result(self) -> T:
+        """Wait for the end of the work; who is cancelled meanwhile cancels it."""
+        try:
+            return await self.future
+        except asyncio.CancelledError:
+            self.cancel()
+            raise
 
     async def call(
         self,
@@ -201,10 +208,6 @@ class GuardedTask(Generic[T]):
             self.future.set_result(task.result())
         else:
             self.future.set_exception(error)
-
-    def _let_go(self, future: asyncio.Future[T]) -> None:
-        if future.cancelled():
-            self.cancel()
 
 
 def _mask(error: BaseException, mask: Callable[[str], str]) -> None:

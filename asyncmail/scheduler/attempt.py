@@ -10,9 +10,9 @@ import asyncio
 import json
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Final
+from typing import Final, Protocol
 
 from asyncmail import mime, outcome
 from asyncmail.clock import Clock
@@ -51,19 +51,26 @@ UNREADABLE = ("?",)  # stands for the recipients of a payload that today's rules
 BUILD_OFF_LOOP_BYTES = 262_144  # payloads beyond this are built in a thread
 
 
+class Gate(Protocol):
+    """What may be begun and finished now: envelopes, dots."""
+
+    may_begin: bool
+    may_finish: bool
+
+
 @dataclass(slots=True)
 class ClaimedAttempt:
     """The ``Attempt`` that a transport is given, and what the core learns about it on the way.
 
-    ``may_begin`` and ``may_finish`` say whether new envelopes and new dots are welcome now.
+    ``gate`` says whether new envelopes and new dots are welcome now.
     """
 
     claim: Claim
     store: Store
     clock: Clock
-    may_begin: Callable[[], bool]
-    may_finish: Callable[[], bool]
-    task: GuardedTask[Decision] | None = None
+    gate: Gate
+    started_ts: float  # wall
+    task: GuardedTask[Decision] = field(init=False)
     recipients: tuple[str, ...] = ()
     transport: str | None = None
     delivery: Delivery | None = None
@@ -90,7 +97,7 @@ class ClaimedAttempt:
         return self.revoked and not self.dot_begun
 
     def begin(self) -> None:
-        if self.over or self.revoked or not self.may_begin():
+        if self.over or self.revoked or not self.gate.may_begin:
             raise self._revoke("sending is suspended or the service is stopping")
         if self.begun_at is None:
             self.begun_at = self.clock.steady()
@@ -99,7 +106,7 @@ class ClaimedAttempt:
         health = self.store.health()
         if not health.ok:
             raise self._revoke(f"its result could not be recorded: {health.reason}")
-        if self.over or self.revoked or not self.may_finish():
+        if self.over or self.revoked or not self.gate.may_finish:
             raise self._revoke("the service is stopping")
         if self.claim.hold:
             await self._mark_intent()
@@ -118,8 +125,7 @@ class ClaimedAttempt:
             raise self._revoke("the claim was lost")
 
     def progress(self) -> None:
-        if self.task is not None:
-            self.task.progress()
+        self.task.progress()
 
     def _revoke(self, why: str) -> AttemptRevoked:
         self.revoked = True
@@ -159,7 +165,6 @@ class Attempts:
         self, task: GuardedTask[Decision], account: Account | None, attempt: ClaimedAttempt
     ) -> Decision:
         """Make the attempt and decide; what it raises is for ``decide_failure``."""
-        attempt.task = task
         claim = attempt.claim
         message = load(claim)
         attempt.recipients = message.recipients
@@ -185,11 +190,12 @@ class Attempts:
 
     def _masked(self, delivery: Delivery) -> Delivery:
         """The same without secrets in what the peer said: a server may repeat what it was sent."""
-        outcomes = tuple(
-            o if (text := self._mask(o.text)) == o.text else replace(o, text=text)
-            for o in delivery.outcomes
-        )
-        return delivery if outcomes == delivery.outcomes else replace(delivery, outcomes=outcomes)
+        mask = self._mask
+        texts = [mask(o.text) for o in delivery.outcomes]
+        if texts == [o.text for o in delivery.outcomes]:
+            return delivery
+        outcomes = [replace(o, text=t) for o, t in zip(delivery.outcomes, texts, strict=True)]
+        return replace(delivery, outcomes=tuple(outcomes))
 
     def decide_failure(self, attempt: ClaimedAttempt, error: BaseException) -> Decision | None:
         """An attempt that failed or was taken back; ``None``: the claim goes back untouched."""
@@ -326,7 +332,8 @@ def _complete(recipients: Sequence[str], answer: object) -> Delivery:
     """Only a complete answer about exactly these recipients is believed."""
     if not isinstance(answer, Delivery):
         raise _Nonsense(f"send() should return a Delivery, not {type(answer).__name__}")
-    if sorted(outcome.recipient for outcome in answer.outcomes) != sorted(recipients):
+    answered = [outcome.recipient for outcome in answer.outcomes]
+    if answered != list(recipients) and sorted(answered) != sorted(recipients):
         raise _Nonsense("send() should return one outcome for each recipient of the envelope")
     return answer
 

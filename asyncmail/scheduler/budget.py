@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 
 class Hold:
-    """A part of the budget, held until its block ends; ``shrink`` gives back what was not needed."""
+    """A part of the budget, held by an ``async with`` block; ``shrink`` gives back what is not needed."""
 
     def __init__(self, budget: ByteBudget, size: int) -> None:
         self._budget = budget
         self.size = size
+
+    async def __aenter__(self) -> Hold:
+        if self.size:
+            await self._budget.take(self.size)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.shrink(0)
 
     def shrink(self, size: int) -> None:
         """Only ``size`` bytes are needed after all."""
@@ -30,15 +36,9 @@ class ByteBudget:
         self._free = limit
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
-    @asynccontextmanager
-    async def hold(self, size: int) -> AsyncIterator[Hold]:
-        """Wait until ``size`` bytes are free, and hold them."""
-        hold = Hold(self, min(size, self._limit))
-        await self._take(hold.size)
-        try:
-            yield hold
-        finally:
-            self.give_back(hold.size)
+    def hold(self, size: int) -> Hold:
+        """Wait until ``size`` bytes are free, and hold them: ``async with budget.hold(size) as hold``."""
+        return Hold(self, min(size, self._limit))
 
     def give_back(self, size: int) -> None:
         """Return a part of the budget and let those in who now fit."""
@@ -49,7 +49,8 @@ class ByteBudget:
                 self._free -= wanted
                 turn.set_result(None)
 
-    async def _take(self, size: int) -> None:
+    async def take(self, size: int) -> None:
+        """Wait for a part of the budget."""
         if not self._waiting and size <= self._free:
             self._free -= size
             return

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Final
 
@@ -18,7 +17,7 @@ from asyncmail.clock import Clock
 from asyncmail.failpoints import failpoint
 from asyncmail.model import Delivery
 from asyncmail.outcome import Decision, Next, clean
-from asyncmail.plugins.guard import Guard, GuardedTask
+from asyncmail.plugins.guard import Guard
 from asyncmail.prometheus import MailMetrics
 from asyncmail.scheduler.accounts import AccountDirectory
 from asyncmail.scheduler.attempt import Attempts, ClaimedAttempt, history_of, local, recipients_of
@@ -46,20 +45,26 @@ def _nobody() -> None:
     """Nobody waits for commits yet."""
 
 
-@dataclass(slots=True)
-class _Running:
-    """A claim under way."""
+class _Plan:
+    """The picks of a claim, made when the store asks for them: until then, slots become free."""
 
-    claim: Claim
-    attempt: ClaimedAttempt
-    task: GuardedTask[Decision]
-    started_ts: float
+    def __init__(self, lanes: Lanes, clock: Clock, results: Results) -> None:
+        self._lanes = lanes
+        self._clock = clock
+        self._results = results
+        self.picks: Sequence[Pick] = ()
+        self.hints: dict[Lane, int] = {}
+
+    def __iter__(self) -> Iterator[Pick]:
+        self.picks = self._lanes.plan(self._clock.steady(), self._results.handed)
+        self.hints = {pick.lane: self._lanes.state(pick.lane).hints for pick in self.picks}
+        return iter(self.picks)
 
 
 class Dispatcher:
     """Claims, starts and finishes. It has no loop of its own: the scheduler calls ``fill``.
 
-    ``on_committed`` is called after each commit of results.
+    ``on_committed`` is called after each commit of results, ``on_room`` when slots are as good as free.
     """
 
     def __init__(
@@ -87,10 +92,11 @@ class Dispatcher:
         self._max_inflight_bytes = max_inflight_bytes
         self._report_deferrals = report_deferrals
         self.on_committed: Callable[[], None] = _nobody
+        self.on_room: Callable[[], None] = _nobody
         self._inflight_bytes = 0
         self._filling = asyncio.Lock()
-        self._running: dict[int, _Running] = {}
-        self.results = Results(store, self._recorded)
+        self._running: dict[int, ClaimedAttempt] = {}
+        self.results = Results(store, self._recorded, self._handed)
         self.may_begin = True
         self.may_finish = True
 
@@ -113,14 +119,13 @@ class Dispatcher:
         room = self._max_inflight_bytes - self._inflight_bytes
         if not self.may_begin or room <= 0 or not self._store.health().ok:
             return 0
-        picks = self._lanes.plan(self._clock.steady())
-        if not picks:
+        if not self._lanes.may_start(self._clock.steady(), self.results.handed):
             return 0
-        hints = {pick.lane: self._lanes.state(pick.lane).hints for pick in picks}
-        found = await self._store.claim(picks, max_bytes=room)
+        plan = _Plan(self._lanes, self._clock, self.results)
+        found = await self._store.claim(plan, max_bytes=room)
         failpoint("claim.committed")
-        self._learn_from_claim(picks, found, hints)
-        if not found.claims and not found.cut_short and any(map(_is_partial, picks)):
+        self._learn_from_claim(plan.picks, found, plan.hints)
+        if not found.claims and not found.cut_short and any(map(_is_partial, plan.picks)):
             return None
         waiting: set[Lane] = set()
         for claim in found.claims:
@@ -158,13 +163,11 @@ class Dispatcher:
         account = self._accounts.get(claim.lane)
         now = self._clock.wall()
         self._metrics.queue_wait(claim.priority, now - claim.ready_ts)
-        attempt = ClaimedAttempt(
-            claim, self._store, self._clock, lambda: self.may_begin, lambda: self.may_finish
-        )
+        attempt = ClaimedAttempt(claim, self._store, self._clock, self, now)
         task = self._guard.start(lambda task: self._attempts.run(task, account, attempt))
-        running = _Running(claim, attempt, task, now)
-        self._running[claim.key] = running
-        task.future.add_done_callback(partial(self._ended, running))
+        attempt.task = task
+        self._running[claim.key] = attempt
+        task.future.add_done_callback(partial(self._ended, attempt))
 
     def _put_off(self, claim: Claim) -> bool:
         """No unit of the rate limit was left; whether the lane has to wait now.
@@ -193,12 +196,12 @@ class Dispatcher:
 
     # --- finish ---
 
-    def _ended(self, running: _Running, future: asyncio.Future[Decision]) -> None:
+    def _ended(self, attempt: ClaimedAttempt, future: asyncio.Future[Decision]) -> None:
         """Called by the event loop when an attempt is over, in whatever way."""
-        claim, attempt = running.claim, running.attempt
+        claim = attempt.claim
         del self._running[claim.key]
         try:
-            self._conclude(claim, attempt, running.started_ts, future)
+            self._conclude(claim, attempt, future)
         except Exception:
             # Whatever that was, the message is not lost, and not sent again without a word.
             log.exception("message '%s': its end could not be understood", claim.id)
@@ -212,7 +215,6 @@ class Dispatcher:
         self,
         claim: Claim,
         attempt: ClaimedAttempt,
-        started_ts: float,
         future: asyncio.Future[Decision],
     ) -> None:
         error = asyncio.CancelledError() if future.cancelled() else future.exception()
@@ -229,7 +231,7 @@ class Dispatcher:
         self._finish(
             claim,
             decision,
-            started_ts=started_ts,
+            started_ts=attempt.started_ts,
             delivery=delivery,
             unit_used=attempt.dot_begun or bool(delivery and delivery.transaction_begun),
         )
@@ -269,8 +271,11 @@ class Dispatcher:
             if state.breaker.is_open:
                 self._events.account_recovered(claim.lane)
             state.breaker.close()
-            state.observe(seconds)
+            state.observe(seconds, now)
         self._metrics.delivery(claim.lane.account_id, delivery, seconds)
+
+    def _handed(self) -> None:
+        self.on_room()
 
     def _recorded(self, group: Sequence[tuple[Finished, bool]]) -> None:
         """After a commit: slots are free again, and the counters say what happened."""
@@ -312,7 +317,7 @@ class Dispatcher:
     async def take_back(self) -> None:
         """Release every claim whose envelope has not begun; the others go on."""
         async with self._filling:  # a claim under way sees may_begin and gives itself back
-            unbegun = [r for r in self._running.values() if r.attempt.begun_at is None]
+            unbegun = [r for r in self._running.values() if r.begun_at is None]
             await self._cancel(unbegun)
             await self.results.drained()
 
@@ -325,9 +330,7 @@ class Dispatcher:
         try:
             async with asyncio.timeout(grace + RECORD_SECONDS):
                 async with self._filling:
-                    await self._cancel(
-                        [r for r in self._running.values() if not r.attempt.dot_begun]
-                    )
+                    await self._cancel([r for r in self._running.values() if not r.dot_begun])
                 failpoint("drain.mid")
                 futures = [r.task.future for r in self._running.values()]
                 if futures:
@@ -343,9 +346,9 @@ class Dispatcher:
             await asyncio.wait([r.task.future for r in self._running.values()])
         await self.results.drained()
 
-    async def _cancel(self, running: Collection[_Running]) -> None:
+    async def _cancel(self, running: Collection[ClaimedAttempt]) -> None:
         for one in running:
-            one.attempt.revoked = True
+            one.revoked = True
             one.task.cancel()
         if running:
             await asyncio.wait([one.task.future for one in running])

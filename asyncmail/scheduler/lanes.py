@@ -6,18 +6,20 @@ into picks, and the dispatcher says what came of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from asyncmail.model import Account, OnUncertain, Priority
 from asyncmail.scheduler.breaker import Breaker
 from asyncmail.store.base import Lane, Pick
 
+NOTHING: Final[Mapping[Lane, int]] = {}
 ALL_PRIORITIES = tuple(int(p) for p in Priority)
 LOWER_PRIORITIES = tuple(int(p) for p in Priority if p is not Priority.IMMEDIATE)
 AGING_SLOTS = 20  # of so many slots, each lower priority that is ready gets at least one
 IN_FLIGHT_SECONDS = (
-    0.05  # a connection is kept supplied for this long ahead, at the lane's own pace
+    0.15  # a connection is kept supplied for this long ahead, at the lane's own pace
 )
 PACE_WEIGHT = 0.2  # of the newest delivery in the moving average
 
@@ -61,8 +63,9 @@ class LaneState:
             if len(pick.priorities) == 1 and pick.priorities[0] not in found:
                 self.ready.discard(pick.priorities[0])
 
-    def observe(self, seconds: float) -> None:
-        """A delivery took that long, waiting for a connection not included."""
+    def observe(self, seconds: float, now: float) -> None:
+        """A delivery that ends now took that long, waiting for a connection not included."""
+        self.moved_at = now
         self.pace = (
             seconds if self.pace is None else self.pace + PACE_WEIGHT * (seconds - self.pace)
         )
@@ -136,23 +139,29 @@ class Lanes:
         times = [s.blocked_until(now) for s in self._states.values() if s.ready]
         return min((t for t in times if t is not None), default=None)
 
-    def plan(self, now: float) -> list[Pick]:
+    def may_start(self, now: float, handed: Mapping[Lane, int] = NOTHING) -> bool:
+        """Whether there are free slots and a lane that may have something ready for them."""
+        free = self._slots.concurrency - self.in_flight + sum(handed.values())
+        return free > 0 and any(self._may_start(state, now) for state in self._states.values())
+
+    def _may_start(self, state: LaneState, now: float) -> bool:
+        return state.account is not None and bool(state.ready) and state.blocked_until(now) is None
+
+    def plan(self, now: float, handed: Mapping[Lane, int] = NOTHING) -> list[Pick]:
         """Share the free slots among the lanes that may have something ready.
+
+        ``handed``: slots in flight that will be free before the picks are claimed.
 
         Round robin with a quantum, starting one lane further each time. Immediate messages have
         slots of their own, globally and per lane, so that they overtake any backlog.
         """
-        ready = [
-            s
-            for s in self._states.values()
-            if s.account is not None and s.ready and s.blocked_until(now) is None
-        ]
+        ready = [s for s in self._states.values() if self._may_start(s, now)]
         if not ready:
             return []
         self._turn = (self._turn + 1) % len(ready)
         ready = ready[self._turn :] + ready[: self._turn]
-        free = self._slots.concurrency - self.in_flight
-        granted = self._grant(ready, max(free - self._slots.reserved, 0), now)
+        free = self._slots.concurrency - self.in_flight + sum(handed.values())
+        granted = self._grant(ready, max(free - self._slots.reserved, 0), now, handed)
         left = free - sum(granted.values())
         crowded = len(ready) > 1
         picks: list[Pick] = []
@@ -165,9 +174,11 @@ class Lanes:
                 left -= 1
         return picks
 
-    def _grant(self, ready: list[LaneState], free: int, now: float) -> dict[Lane, int]:
+    def _grant(
+        self, ready: list[LaneState], free: int, now: float, handed: Mapping[Lane, int]
+    ) -> dict[Lane, int]:
         crowded = len(ready) > 1
-        room = {s.lane: self._room(s, now, crowded=crowded) for s in ready}
+        room = {s.lane: self._room(s, now, handed.get(s.lane, 0), crowded=crowded) for s in ready}
         granted = {s.lane: 0 for s in ready}
         while free > 0 and room:
             for state in ready:
@@ -181,11 +192,11 @@ class Lanes:
                         del room[state.lane]
         return granted
 
-    def _room(self, state: LaneState, now: float, *, crowded: bool) -> int:
+    def _room(self, state: LaneState, now: float, handed: int, *, crowded: bool) -> int:
         """How many more a lane may start; a broken one lets a single probe through."""
         if state.breaker.is_open:
             return 0 if state.in_flight else 1
-        return max(self._cap(state, now, crowded=crowded) - state.in_flight, 0)
+        return max(self._cap(state, now, crowded=crowded) - state.in_flight + handed, 0)
 
     def _may_overtake(self, state: LaneState, now: float, *, crowded: bool) -> bool:
         """One slot beyond its room, for the connection that is kept for immediate messages."""

@@ -20,7 +20,7 @@ from asyncmail.scheduler.events import EventStream
 from asyncmail.scheduler.lanes import ALL_PRIORITIES, Lanes
 from asyncmail.scheduler.report import Reporter
 from asyncmail.scheduler.sweep import Sweeper
-from asyncmail.store.base import Lane, Store
+from asyncmail.store.base import DueTimes, Lane, Store
 
 log: Final = logging.getLogger("asyncmail.scheduler")
 
@@ -65,11 +65,14 @@ class Scheduler:
         self._metrics = metrics
         self._events = events
         dispatcher.on_committed = self.results_committed
+        dispatcher.on_room = self._wake_up
         self._test_mode = test_mode
         self._longest_sleep = longest_sleep
         self._woken = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._active = True
+        self._due: DueTimes | None = None  # None: something may have become due earlier
+        self._news = 0  # how often that was said
         self._look = not test_mode  # ask the store what is due, whatever the hints say
         self._next_look = clock.steady()
         self._sweep_wanted = asyncio.Event()
@@ -146,6 +149,7 @@ class Scheduler:
     ) -> None:
         """Something may be ready in these lanes, or due at a time not known before."""
         self._lanes.hint(lanes, priorities)
+        self._forget_due()
         if not self._test_mode:
             self._woken.set()
 
@@ -158,6 +162,7 @@ class Scheduler:
 
     def results_committed(self) -> None:
         """Slots are free again and reports may be due; called after each commit of results."""
+        self._forget_due()
         self._woken.set()
         if not self._test_mode:
             for reporter in self._reporters:
@@ -214,7 +219,25 @@ class Scheduler:
 
     def _look_again(self) -> None:
         self._look = True
+        self._forget_due()
         self._woken.set()
+
+    def _wake_up(self) -> None:
+        self._woken.set()
+
+    def _forget_due(self) -> None:
+        self._due = None
+        self._news += 1
+
+    async def _due_times(self) -> DueTimes:
+        """When the store will next have something due, asked again only after there were news."""
+        if self._due is not None:
+            return self._due
+        news = self._news
+        due = await self._store.due_times()
+        if news == self._news:
+            self._due = due
+        return due
 
     def _count_accounts(self) -> None:
         self._metrics.accounts_changed(lane.account_id for lane in self._accounts.lanes())
@@ -283,7 +306,7 @@ class Scheduler:
 
     async def _sleep(self) -> None:
         now = self._clock.steady()
-        due = await self._store.due_times()
+        due = await self._due_times()
         moments = [self._next_look]
         if due.steady is not None:
             moments.append(due.steady)
@@ -298,7 +321,7 @@ class Scheduler:
             async with asyncio.timeout(max(min(moments) - now, 0.0)):
                 await self._woken.wait()
         except TimeoutError:
-            self._look = True
+            self._look_again()
 
     # --- sweep ---
 

@@ -74,7 +74,7 @@ class ObserverLane:
                     self._arrived.clear()
                     await self._arrived.wait()
                 try:
-                    await self._guard.start(self._tell).future
+                    await self._guard.start(self._tell).result()
                 except ExtensionTimeout:
                     continue  # that call is abandoned; the other events go on in a new task
                 except ExtensionQuarantined as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -12,14 +13,14 @@ from asyncmail.errors import StoreUnavailable
 from asyncmail.failpoints import failpoint
 from asyncmail.model import Delivery
 from asyncmail.outcome import Decision, Next
-from asyncmail.store.base import AttemptRecord, Claim, Result, Store
+from asyncmail.store.base import AttemptRecord, Claim, Lane, Result, Store
 
 log: Final = logging.getLogger("asyncmail.results")
 
 RETRY_SECONDS = 0.25  # between tries to commit a group that the store could not take
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Finished:
     """A claim, what was decided about it, and what is to be recorded (``None``: give it back)."""
 
@@ -41,20 +42,30 @@ def plainest(result: Result, ts: int) -> Result:
 
 
 class Results:
-    """One commit at a time; what arrives meanwhile shares the next one.
+    """What finishes in one turn of the event loop is handed to the store together, and the store
+    commits together what it was handed.
 
-    ``on_recorded`` is called after a commit with everything in it and whether the claim still held.
+    ``on_recorded`` is called after a commit with everything in it and whether the claim still held,
+    ``on_handed`` before it.
+    ``handed``: how many results of each lane are with the store. It records them before it claims
+    anything that is asked of it later, or fails the claim, so their slots are as good as free.
     """
 
     def __init__(
-        self, store: Store, on_recorded: Callable[[Sequence[tuple[Finished, bool]]], None]
+        self,
+        store: Store,
+        on_recorded: Callable[[Sequence[tuple[Finished, bool]]], None],
+        on_handed: Callable[[], None],
     ) -> None:
         self._store = store
         self._on_recorded = on_recorded
+        self._on_handed = on_handed
         self._pending: list[Finished] = []
+        self._commits: set[asyncio.Task[None]] = set()
         self._arrived = asyncio.Event()
         self._drained = asyncio.Event()
         self._drained.set()
+        self.handed: Counter[Lane] = Counter()
 
     def put(self, finished: Finished) -> None:
         self._pending.append(finished)
@@ -66,14 +77,25 @@ class Results:
         await self._drained.wait()
 
     async def run(self) -> None:
-        """Commit until cancelled."""
-        while True:
-            await self._arrived.wait()
-            self._arrived.clear()
-            group, self._pending = self._pending, []
-            await self._commit(group)
-            if not self._pending:
-                self._drained.set()
+        """Hand over until cancelled."""
+        try:
+            while True:
+                await self._arrived.wait()
+                self._arrived.clear()
+                group, self._pending = self._pending, []
+                task = asyncio.create_task(self._commit(group), name="results")
+                self._commits.add(task)
+                task.add_done_callback(self._committed)
+        finally:
+            for task in self._commits:
+                task.cancel()
+
+    def _committed(self, task: asyncio.Task[None]) -> None:
+        self._commits.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.critical("results were committed, and not understood", exc_info=error)
+        if not self._commits and not self._pending:
+            self._drained.set()
 
     async def _commit(self, group: Sequence[Finished]) -> None:
         to_record = [f for f in group if f.result is not None]
@@ -88,7 +110,7 @@ class Results:
         results = [f.result for f in group if f.result is not None]
         while True:
             try:
-                held = await self._store.record(results)
+                held = await self._hand_over(results)
                 failpoint("result.committed")
                 return list(zip(group, held, strict=True))
             except StoreUnavailable as error:
@@ -103,6 +125,15 @@ class Results:
                     return [(only, False)]  # taken up again at the next start
                 result = plainest(only.result, int(only.claim.ready_ts))
                 return await self._record([replace(only, result=result, unrecordable=True)])
+
+    async def _hand_over(self, results: Sequence[Result]) -> list[bool]:
+        lanes = Counter(result.lane for result in results)
+        self.handed += lanes
+        self._on_handed()
+        try:
+            return await self._store.record(results)
+        finally:
+            self.handed -= lanes
 
     async def _release(self, group: Sequence[Finished]) -> None:
         while True:

@@ -6,24 +6,24 @@ import asyncio
 import heapq
 import itertools
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from asyncmail.clock import Clock
 from asyncmail.errors import AttemptRevoked
 from asyncmail.model import Account, Priority
-from asyncmail.smtp.session import PULSE, Session
+from asyncmail.smtp.deadline import PULSE
+from asyncmail.smtp.session import Session
 
 NOOP_AFTER = 30.0  # seconds idle after which a connection is tried before it gets a message
 
 
-@dataclass(order=True, slots=True)
-class _Waiting:
+class _Waiting(NamedTuple):
     """Somebody who waits for a connection; the order is the order of service."""
 
     priority: int
-    arrival: int
-    granted: asyncio.Future[Session | None] = field(compare=False)
-    progress: Callable[[], None] = field(compare=False)
+    arrival: int  # no two are equal
+    granted: asyncio.Future[Session | None]
+    progress: Callable[[], None]
 
 
 class Lease:

@@ -14,11 +14,11 @@ from typing import cast
 from asyncmail.failpoints import failpoint
 from asyncmail.model import Timeouts
 from asyncmail.outcome import Phase
+from asyncmail.smtp.deadline import Deadline
 from asyncmail.smtp.replies import MalformedReply, Reply, ReplyParser
 
 CHUNK = 65_536  # bytes of a body that are written before the flow is looked at again
 QUIT_SECONDS = 5.0
-PULSE = 60.0  # seconds between signs of life of those who wait within a clock of ours
 
 # First digits that a reply may have at this point; anything else is another command's reply.
 _IN_STEP = {
@@ -104,7 +104,7 @@ class Session(asyncio.Protocol):
         self._pending: deque[Exchange] = deque()
         self._unwritten: list[bytes | memoryview] = []
         self._followed = False
-        self._clock = _Deadline(self._loop, self._late, self._beat)
+        self._clock = Deadline(self._loop, self._late, self._beat)
         self._waits_for = ""
         self._paused = False
         self._writing = _no_progress  # of the message that waits for room
@@ -112,6 +112,8 @@ class Session(asyncio.Protocol):
         self._quitting = False
         self._doomed = ""
         self.closed: asyncio.Future[None] = self._loop.create_future()
+        # Write at once: uvloop would wait for the end of its turn, and the server with it.
+        transport.set_write_buffer_limits(high=0)
 
     # --- what a transaction uses -----------------------------------------------------------------
 
@@ -228,8 +230,13 @@ class Session(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self.broken is not None:
             return
+        if b"\n" in data:
+            for exchange in self._pending:
+                exchange.progress()
+        answered = False
         try:
             for reply in self._parser.feed(data):
+                answered = True
                 self._take(reply)
                 if self.broken is not None:
                     return
@@ -238,6 +245,8 @@ class Session(asyncio.Protocol):
             return
         if self._parser.partial and not self._pending:
             self.break_off("the server sent more than was asked for", desync=True)
+        elif answered:
+            self._await_next()
 
     def eof_received(self) -> None:
         self.break_off("the server closed the connection")
@@ -273,8 +282,6 @@ class Session(asyncio.Protocol):
             return
         exchange.replies.append(reply)
         failpoint(_ANSWERED[phase])
-        for waiting in pending:
-            waiting.progress()
         if exchange.complete:
             pending.popleft()
             if not exchange.done.done():
@@ -283,11 +290,6 @@ class Session(asyncio.Protocol):
             self.break_off(f"the server ended the session: {reply}", reply)
         elif self._doomed and exchange.complete:
             self.break_off(self._doomed)
-        elif pending:
-            following = pending[0]
-            self._expect(following.phases[len(following.replies)])
-        else:
-            self._clock.clear()
 
     def _flush(self) -> None:
         if self._followed:
@@ -296,6 +298,14 @@ class Session(asyncio.Protocol):
         elif self._unwritten and self.broken is None:
             self._transport.writelines(self._unwritten)
             self._unwritten.clear()
+
+    def _await_next(self) -> None:
+        """A reply has come: the clock runs for the one after it."""
+        if self._pending:
+            following = self._pending[0]
+            self._expect(following.phases[len(following.replies)])
+        else:
+            self._clock.clear()
 
     def _expect(self, phase: Phase) -> None:
         timeouts = self.timeouts
@@ -315,58 +325,6 @@ class Session(asyncio.Protocol):
 
     def _late(self, seconds: float) -> None:
         self.break_off(f"{self._waits_for} did not come within {seconds:g} s", timeout=True)
-
-
-class _Deadline:
-    """One deadline at a time, moved for every reply; the loop's timer is re-armed only when it must.
-
-    ``beat`` is called from time to time, at least every ``PULSE`` seconds, before it has passed.
-    """
-
-    __slots__ = ("_beat", "_due", "_expired", "_loop", "_seconds", "_timer")
-
-    def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        expired: Callable[[float], None],
-        beat: Callable[[], None],
-    ) -> None:
-        self._loop = loop
-        self._expired = expired
-        self._beat = beat
-        self._due: float | None = None
-        self._seconds = 0.0
-        self._timer: asyncio.TimerHandle | None = None
-
-    def set(self, seconds: float) -> None:
-        due = self._loop.time() + seconds
-        self._due, self._seconds = due, seconds
-        if self._timer is not None:
-            if self._timer.when() <= due:
-                return
-            self._timer.cancel()
-        self._arm(due)
-
-    def clear(self) -> None:
-        self._due = None
-
-    def stop(self) -> None:
-        self._due = None
-        if self._timer is not None:
-            self._timer.cancel()
-
-    def _ring(self) -> None:
-        self._timer = None
-        if self._due is None:
-            return
-        if self._due > self._loop.time():
-            self._beat()
-            self._arm(self._due)
-        else:
-            self._expired(self._seconds)
-
-    def _arm(self, due: float) -> None:
-        self._timer = self._loop.call_at(min(due, self._loop.time() + PULSE), self._ring)
 
 
 def _size(extensions: Mapping[str, str]) -> int | None:

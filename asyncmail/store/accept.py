@@ -25,9 +25,16 @@ LEFT JOIN settled AS s ON s.message_key = m.key
 """
 
 _INSERT = """
+WITH new (key, arrival, tenant_id, id, account_id, priority, state, due, deferred_ts, ready_ts,
+    expires_ts, hold, size, tags, created_ts, updated_at) AS (VALUES {rows})
 INSERT INTO messages (key, arrival, tenant_id, id, account_id, priority, state, due, deferred_ts,
     ready_ts, expires_ts, hold, size, tags, created_ts, updated_at)
-VALUES {rows}
+SELECT * FROM new WHERE key IS NOT NULL
+"""
+
+_INSERT_PAYLOAD = """
+WITH new (message_key, payload) AS (VALUES {rows})
+INSERT INTO payloads (message_key, payload) SELECT * FROM new WHERE message_key IS NOT NULL
 """
 
 _CONTENT = """account_id = ?, priority = ?, state = ?, due = ?, deferred_ts = ?, ready_ts = ?,
@@ -148,7 +155,7 @@ def _insert(tx: Transaction, fresh: Sequence[NewMessage], numbers: Iterator[int]
             tx.accepted.append((key, message))
         payloads.append((key, message.payload))
     tx.together(_INSERT, messages)
-    tx.together("INSERT INTO payloads (message_key, payload) VALUES {rows}", payloads)
+    tx.together(_INSERT_PAYLOAD, payloads)
 
 
 def _renew(tx: Transaction, changed: Sequence[tuple[Row, NewMessage]]) -> None:

@@ -9,7 +9,7 @@ States of a message: *ready* to be claimed; *waiting* for a time; *claimed*; *fi
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from asyncmail.model import Account, Report, RetiredMessage
 from asyncmail.store.shapes import (
@@ -98,11 +98,14 @@ class Store(ABC):
         """When ``promote`` will next have something to do."""
 
     @abstractmethod
-    async def claim(self, picks: Sequence[Pick], *, max_bytes: int) -> Claims:
+    async def claim(self, picks: Iterable[Pick], *, max_bytes: int) -> Claims:
         """Claim what the picks wish for, in their order, and reserve a unit of the rate limits each.
 
+        ``picks`` is gone through once, in the event loop, when the store has come to this claim.
+
         Stops when the payloads claimed exceed ``max_bytes``, but gives at least one message.
-        Nothing while suspended.
+        Nothing while suspended. Results that were handed in before are recorded before, or the claim
+        fails: so whoever has them in flight no longer needs to count them.
         """
 
     @abstractmethod

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
@@ -89,9 +89,14 @@ WHERE m.state = 'claimed'
 class Wish:
     """What one caller of ``claim`` asks for."""
 
-    picks: Sequence[Pick]
+    picks: Iterable[Pick]
     max_bytes: int
     token: str
+
+
+def _made_up(wish: Wish) -> Wish:
+    """With the picks as they are now."""
+    return replace(wish, picks=tuple(wish.picks))
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +119,11 @@ def _claim(tx: Transaction, wishes: Sequence[Wish]) -> list[Claims]:
     if not active[0]["value"]:
         return [Claims((), frozenset()) for _ in wishes]
     lanes = {pick.lane for wish in wishes for pick in wish.picks}
-    rooms = limits.rooms(tx, lanes)
+    rooms = limits.rooms(tx, lanes) if lanes else {}
     return [_grant(tx, wish, rooms) for wish in wishes]
 
 
-claim: Operation[Wish, Claims] = Operation("claim", _claim, Rank.CLAIMS)
+claim: Operation[Wish, Claims] = Operation("claim", _claim, Rank.CLAIMS, ready=_made_up)
 
 
 def _grant(tx: Transaction, wish: Wish, rooms: Mapping[Lane, Room]) -> Claims:

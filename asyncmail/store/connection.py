@@ -24,7 +24,7 @@ from asyncmail.store.fresh import Fresh
 BUSY_STEP_MS = 250  # one wait for a lock; the writer decides how many of them
 CHECKPOINT_PAGES = 4000
 WAL_LIMIT_BYTES = 64 * 1024 * 1024
-MOST_TOGETHER = 128  # rows of a statement; a power of two, so that there are few different ones
+MOST_TOGETHER = 256  # rows of a statement; a power of two
 CACHE_KIB = 16 * 1024
 READ_CACHE_KIB = (
     4 * 1024
@@ -118,14 +118,15 @@ class Transaction:
         self._raw.executemany(sql, rows)
 
     def together(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
-        """Execute a changing statement with ``VALUES {rows}`` for all rows in few steps, see above."""
-        start, size = 0, MOST_TOGETHER
-        while start < len(rows):
-            while size > len(rows) - start:
-                size //= 2
-            some = rows[start : start + size]
-            self._raw.execute(_with_rows(sql, len(rows[0]), size), tuple(chain(*some)))
-            start += size
+        """Execute a changing statement with ``VALUES {rows}`` for all rows in one step, see above.
+
+        It is handed rows of nulls as well, which it must pass over: so there are few different ones.
+        """
+        for start in range(0, len(rows), MOST_TOGETHER):
+            some = rows[start : start + MOST_TOGETHER]
+            width, size = len(some[0]), 1 << (len(some) - 1).bit_length()
+            nulls = (None,) * (width * (size - len(some)))
+            self._raw.execute(_with_rows(sql, width, size), (*chain(*some), *nulls))
 
     def numbers(self, name: str, count: int) -> range:
         """The next ``count`` numbers of a series of ``meta``; none is ever given twice."""

@@ -10,6 +10,8 @@ from asyncmail.store.base import Health
 
 LOOK_SECONDS = 1.0  # how long a look at the disk is believed
 
+HEALTHY = Health(True)
+
 
 class StorageHealth:
     """Cheap to ask; the disk is looked at once a second at most."""
@@ -44,7 +46,7 @@ class StorageHealth:
             self._looked_at = now
             self._disk = self._look_at_disk()
         reason = self._commit or self._disk
-        return Health(not reason, reason)
+        return Health(False, reason) if reason else HEALTHY
 
     def _look_at_disk(self) -> str:
         try:

@@ -35,12 +35,19 @@ ORDER BY window, bucket
 """
 
 _USE = """
-INSERT INTO rate_buckets (tenant_id, account_id, window, bucket, used) VALUES (?, ?, ?, ?, ?)
+WITH new (tenant_id, account_id, window, bucket, used) AS (VALUES {rows})
+INSERT INTO rate_buckets (tenant_id, account_id, window, bucket, used)
+SELECT * FROM new WHERE tenant_id IS NOT NULL
 ON CONFLICT DO UPDATE SET used = used + excluded.used
 """
 
 _FORGET = """
-DELETE FROM rate_buckets WHERE tenant_id = ? AND account_id = ? AND window = ? AND bucket < ?
+WITH lanes (tenant_id, account_id, window, oldest) AS (VALUES {rows})
+DELETE FROM rate_buckets WHERE (tenant_id, account_id, window, bucket) IN (
+    SELECT b.tenant_id, b.account_id, b.window, b.bucket
+    FROM lanes CROSS JOIN rate_buckets AS b ON b.tenant_id = lanes.tenant_id
+        AND b.account_id = lanes.account_id AND b.window = lanes.window
+    WHERE b.bucket < lanes.oldest)
 """
 
 
@@ -76,14 +83,14 @@ def rooms(tx: Transaction, lanes: Collection[Lane]) -> dict[Lane, Room]:
 def use(tx: Transaction, units: Mapping[Lane, int]) -> None:
     """Count units as used now, and forget what no window reaches any more."""
     lanes = [(lane.tenant_id, lane.account_id, window) for lane in units for window in WINDOWS]
-    tx.many(
+    tx.together(
         _USE,
         [
             (tenant, account, window, _bucket(tx.steady, window), units[Lane(tenant, account)])
             for tenant, account, window in lanes
         ],
     )
-    tx.many(_FORGET, [(*lane, _oldest(tx.steady, lane[2])) for lane in lanes])
+    tx.together(_FORGET, [(*lane, _oldest(tx.steady, lane[2])) for lane in lanes])
 
 
 def restart(tx: Transaction) -> None:
@@ -99,7 +106,9 @@ def restart(tx: Transaction) -> None:
             "RETURNING tenant_id, account_id, used",
             (window, now),
         )
-        tx.many(_USE, [(r["tenant_id"], r["account_id"], window, now, r["used"]) for r in later])
+        tx.together(
+            _USE, [(r["tenant_id"], r["account_id"], window, now, r["used"]) for r in later]
+        )
 
 
 def _room(

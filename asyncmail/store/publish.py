@@ -15,6 +15,12 @@ SELECT m.key, new.key, m.tenant_id, m.id, m.account_id, m.priority, m.generation
 FROM new CROSS JOIN messages AS m ON m.key = new.message_key
 """
 
+_OWED = """
+WITH new (message_key, result_key, sink) AS (VALUES {rows})
+INSERT INTO reports (message_key, result_key, sink)
+SELECT * FROM new WHERE message_key IS NOT NULL
+"""
+
 
 def publish(tx: Transaction, keys: Sequence[int], sinks: Sequence[str]) -> None:
     """Copy what the rows of ``messages`` say now, under the ``result_seq`` they have now."""
@@ -23,6 +29,6 @@ def publish(tx: Transaction, keys: Sequence[int], sinks: Sequence[str]) -> None:
     tx.together(_RESULT, [(key, number, tx.wall) for number, key in numbered])
     if sinks:
         tx.together(
-            "INSERT INTO reports (message_key, result_key, sink) VALUES {rows}",
+            _OWED,
             [(key, number, sink) for number, key in numbered for sink in sinks],
         )

@@ -32,8 +32,11 @@ FROM new WHERE messages.key = new.key AND messages.claim_token = new.token
 """
 
 _ATTEMPT = """
+WITH new (message_key, number, generation, started_ts, ended_ts, outcome, uncertain, error,
+    recipients) AS (VALUES {rows})
 INSERT INTO attempts (message_key, number, generation, started_ts, ended_ts, outcome, uncertain,
-    error, recipients) VALUES {rows}
+    error, recipients)
+SELECT * FROM new WHERE message_key IS NOT NULL
 """
 
 

@@ -1,10 +1,14 @@
-"""What is handed to a store and what it answers with; all of it frozen. Imported from ``store.base``."""
+"""What is handed to a store and what it answers with, never changed. Imported from ``store.base``.
+
+What comes several times for every message is not frozen: that makes a dataclass four times as dear.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 from asyncmail.model import Message, RecipientOutcome
 
@@ -19,8 +23,7 @@ class Status(StrEnum):
     ERROR = "error"
 
 
-@dataclass(frozen=True, slots=True)
-class Lane:
+class Lane(NamedTuple):
     """An account of a tenant: the unit that shares slots, limits and connections."""
 
     tenant_id: str
@@ -30,7 +33,7 @@ class Lane:
 # --- accept --------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class NewMessage:
     """A valid message to be stored. ``payload`` is its JSON text, ``created_ts`` fixed (wall).
 
@@ -76,7 +79,7 @@ class Pick:
     hold: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Claim:
     """A message that this process, and nobody else, may send now.
 
@@ -126,7 +129,7 @@ class Claims:
 # --- record --------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AttemptRecord:
     """A line of a message's history. ``outcome`` is one word; times are wall seconds."""
 
@@ -138,7 +141,7 @@ class AttemptRecord:
     recipients: Sequence[RecipientOutcome] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Result:
     """What is recorded of a claim, if ``token`` is still its claim.
 

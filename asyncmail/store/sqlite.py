@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import sqlite3
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TypeVar
@@ -169,7 +169,7 @@ class SQLiteStore(Store):
     async def due_times(self) -> DueTimes:
         return await self._read(queue.due_times(self._service))
 
-    async def claim(self, picks: Sequence[Pick], *, max_bytes: int) -> Claims:
+    async def claim(self, picks: Iterable[Pick], *, max_bytes: int) -> Claims:
         wish = claims.Wish(picks, max_bytes, self._token())
         return await self._writer.submit(claims.claim, wish)
 

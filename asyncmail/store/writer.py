@@ -41,7 +41,8 @@ class Operation(Generic[ArgumentT, AnswerT]):
     """Something that can be done to the database, for many callers at once.
 
     ``run`` is called in the engine's thread; it gets one argument per caller and returns one answer
-    per caller, in order. ``patient``: keep
+    per caller, in order. ``ready`` makes an argument ready in the event loop, just before that.
+    ``patient``: keep
     and try again while the database cannot take it, instead of failing the caller.
     """
 
@@ -49,6 +50,7 @@ class Operation(Generic[ArgumentT, AnswerT]):
     run: Callable[[Transaction, Sequence[ArgumentT]], Sequence[AnswerT]]
     rank: Rank = Rank.REST
     patient: bool = False
+    ready: Callable[[ArgumentT], ArgumentT] | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -58,6 +60,10 @@ class _Unit:
     rows: int
     deadline: float  # on the loop's clock; for those that are not patient
     answer: asyncio.Future[Any] = field(repr=False)
+
+    def make_ready(self) -> None:
+        if self.operation.ready is not None:
+            self.argument = self.operation.ready(self.argument)
 
     def resolve(self, answer: Any) -> None:
         if not self.answer.done():  # a cancelled caller does not undo what was committed
@@ -121,6 +127,8 @@ class Writer:
             await self._wait()
             units = self._take()
             if units:
+                for unit in units:
+                    unit.make_ready()
                 await self._write(units)
             elif self._closing:
                 return
@@ -159,10 +167,14 @@ class Writer:
         if len(units) == 1:
             self._failed(units[0], error)
             return
+        behind: Exception | None = None  # a result that could not be recorded
         for unit in units:
-            error = await self._attempt([unit])
+            claims_now = unit.operation.rank is Rank.CLAIMS
+            error = behind if claims_now and behind else await self._attempt([unit])
             if error is not None:
                 self._failed(unit, error)
+                if unit.operation.rank is Rank.RESULTS and unit in self._kept:
+                    behind = error
 
     async def _attempt(self, units: list[_Unit]) -> Exception | None:
         """Write these in one transaction; the error, if nothing of it was kept.

@@ -34,6 +34,13 @@ def locked(path: Path) -> Iterator[None]:
         other.close()
 
 
+class Open:
+    """A gate that lets everybody through."""
+
+    may_begin = True
+    may_finish = True
+
+
 async def test_an_intent_that_cannot_be_recorded_takes_the_message_back_before_its_dot(
     tmp_path: Path, clock: ManualClock
 ) -> None:
@@ -42,7 +49,7 @@ async def test_an_intent_that_cannot_be_recorded_takes_the_message_back_before_i
     await store.add([NewMessage("default", "m1", "shop", 2, clock.wall(), "{}")])
     pick = Pick(LANE, (0, 1, 2, 3), 1, hold=True)
     (claim,) = (await store.claim([pick], max_bytes=1000)).claims
-    attempt = ClaimedAttempt(claim, store, clock, lambda: True, lambda: True)
+    attempt = ClaimedAttempt(claim, store, clock, Open(), clock.wall())
     await store.close()
     with pytest.raises(AttemptRevoked, match="intent could not be recorded"):
         await attempt.before_dot()
@@ -72,7 +79,7 @@ async def test_a_result_that_cannot_be_recorded_as_it_is_ends_alone_and_plainly(
     store = SQLiteStore(tmp_path / "q.db", clock=clock, keys=KeyRing.load(tmp_path / "q.key"))
     await store.open()
     recorded: list[tuple[Finished, bool]] = []
-    results = Results(store, recorded.extend)
+    results = Results(store, recorded.extend, lambda: None)
     running = asyncio.create_task(results.run())
     now = clock.wall()
     await store.add([NewMessage("default", id, "shop", 2, now, "{}") for id in ("good", "bad")])

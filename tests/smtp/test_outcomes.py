@@ -403,7 +403,8 @@ async def test_the_intent_is_asked_for_once_and_every_reply_is_progress(
         trying = Attempt()
         await transport.send(envelope(*TO), account(smtp.port), trying)
         assert trying.calls == ["begin", "before_dot"]
-        assert trying.moves == 1 + 6  # the way to a connection, and the replies
+        on_the_way = trying.moves - 1  # the first is that to a connection
+        assert on_the_way == 6 or (pipelining and on_the_way >= 2), "replies may come together"
 
 
 async def test_an_end_while_the_intent_is_committed_is_not_sent(transport: SmtpTransport) -> None:

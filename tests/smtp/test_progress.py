@@ -63,7 +63,7 @@ async def transport(
     make_transport: MakeTransport, monkeypatch: pytest.MonkeyPatch
 ) -> SmtpTransport:
     """One that is patient, and gives signs of life every few milliseconds."""
-    for module in ("session", "pool"):
+    for module in ("deadline", "pool"):
         monkeypatch.setattr(f"asyncmail.smtp.{module}.PULSE", 0.002)
     return await make_transport()
 
@@ -137,7 +137,7 @@ async def test_a_new_connection_in_the_place_of_a_stale_one_shows_as_alive(
 async def test_a_silent_peer_still_runs_out_of_time(
     make_transport: MakeTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("asyncmail.smtp.session.PULSE", 0.01)
+    monkeypatch.setattr("asyncmail.smtp.deadline.PULSE", 0.01)
     transport = await make_transport(timeouts={"command": 0.2})
     async with ScriptedServer({"MAIL": Silence()}) as server:
         sending = transport.send(envelope(), account(server.port), Attempt())
