@@ -184,6 +184,7 @@ class Settings(PluginSettings):
     keys: list[SecretBytes] = []
 
 def make(settings, context):
+    context.logger.warning("limit %r", settings.limit)
     if settings.limit == 13:
         raise ValueError(f"unlucky {settings.password.get_secret_value()}")
     return Nod() if settings.limit < 100 else object()
@@ -194,9 +195,12 @@ def asyncmail_validators():
 """
 
 
-def test_settings_reach_the_plugin_through_its_model(site: Site) -> None:
+def test_settings_reach_the_plugin_through_its_model(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
     site.install("strict-one", STRICT)
     use(site.manager(), Kind.VALIDATOR, "strict", strict={"limit": "5"})
+    assert caplog.messages == ["limit 5"]
 
 
 @pytest.mark.parametrize(

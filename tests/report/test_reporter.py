@@ -510,6 +510,7 @@ async def test_the_loop_polls_at_the_start_and_on_run_now(bench: Bench) -> None:
         reporter.sync_now()
         await loop.calls(2)
         task.cancel()
+    assert loop.sink.calls == [[], []]
 
 
 async def test_the_loop_wakes_by_itself_when_a_call_is_due(bench: Bench) -> None:
@@ -519,6 +520,7 @@ async def test_the_loop_wakes_by_itself_when_a_call_is_due(bench: Bench) -> None
         task = group.create_task(reporter.run())
         await loop.calls(3)
         task.cancel()
+    assert loop.sink.calls[:3] == [[], [], []]
 
 
 async def test_in_test_mode_nothing_but_run_now_makes_a_call(bench: Bench) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, ClassVar, Generic, TypeVar, cast
 
@@ -22,7 +23,7 @@ ExtensionT = TypeVar("ExtensionT", bound=Extension)
 T = TypeVar("T")
 
 
-class Suite(Rules, Generic[ExtensionT]):
+class Suite(Rules, ABC, Generic[ExtensionT]):
     """The promises of one kind of extension; subclass one of its subclasses as ``class TestMine``.
 
     ``offer``: the name under which your installed package offers the extension (or an ``Offer``).
@@ -48,9 +49,9 @@ class Suite(Rules, Generic[ExtensionT]):
         """Other transports, started, that ``context.transport(name)`` gives."""
         return {}
 
+    @abstractmethod
     async def use(self, extension: ExtensionT) -> None:
         """Let the extension do its work once, so that it opens whatever it opens."""
-        raise NotImplementedError
 
     # --- made by the suite ---
 

@@ -80,10 +80,14 @@ async def test_a_short_rsa_key_is_refused_and_a_small_one_is_warned_of(
     assert "s._domainkey.shop.test has 1024 bits; 2048 are recommended" in caplog.text
 
 
-async def test_a_key_in_the_traditional_format_will_do(tmp_path: Path, started: Start) -> None:
+async def test_a_key_in_the_traditional_format_will_do(
+    tmp_path: Path, started: Start, caplog: pytest.LogCaptureFixture
+) -> None:
     private = generate_private_key(65537, 2048)
     path = tmp_path / "key.pem"
     text = private.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
     path.write_bytes(text)
     path.chmod(0o600)
-    await started(keys=settings(path))
+    with caplog.at_level(logging.INFO):
+        await started(keys=settings(path))
+    assert "signs with s._domainkey.shop.test (rsa-sha256, 2048 bits)" in caplog.text

@@ -267,7 +267,7 @@ async def test_a_port_that_accepts_and_says_nothing_is_given_up_in_time(broker: 
     async with await asyncio.start_server(hold, HOST, 0) as server:
         settings = {"port": server.sockets[0].getsockname()[1], "timeout_seconds": 0.3}
         made = make_extension(Sink, broker, settings, LoneContext(name=broker))
-        await unavailable(made)
+        assert f"{broker} did not confirm 1 of 1 results" in await unavailable(made)
         await made.stop()
         over.set()
     async with asyncio.timeout(5):
