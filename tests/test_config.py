@@ -405,3 +405,27 @@ def test_what_is_probably_not_meant_is_warned_of(flags: dict[str, Any], words: s
 def test_the_defaults_warn_of_nothing() -> None:
     assert warnings(load_settings()) == ()
     assert load_settings().delivery.on_uncertain is OnUncertain.RETRY
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[server]\napi_token = "t0ken"\n',
+        '[client]\nproxy_sync_url = "https://h/"\nproxy_sync_token = "t0ken"\n',
+        '[plugins.webhook]\nsecret = "whsec_x"\n',
+        '[plugins.redis]\nurl = "redis://me:pw@h/"\n',
+    ],
+)
+def test_a_file_with_secrets_that_everybody_may_read_is_warned_of(
+    tmp_path: Path, text: str
+) -> None:
+    file = tmp_path / "asyncmail.toml"
+    file.write_text(text)
+    file.chmod(0o644)
+    (warning,) = warnings(load_settings(file, environ={}))
+    assert f"{file} holds secrets" in warning
+    file.chmod(0o640)
+    assert warnings(load_settings(file, environ={})) == ()
+    file.write_text("[server]\nport = 25\n[plugins.files]\nmax_bytes = 1\n")
+    file.chmod(0o644)
+    assert warnings(load_settings(file, environ={})) == ()

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from asyncmail.config.show import MASK, shown_settings
 from asyncmail.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -55,6 +59,7 @@ def warnings(settings: Settings) -> tuple[str, ...]:
 
 def _warnings(settings: Settings) -> Iterator[str]:
     server, delivery, client = settings.server, settings.delivery, settings.client
+    yield from _open_files(settings)
     user, secret = client.proxy_sync_user, client.proxy_sync_password.get_secret_value()
     bearer = client.proxy_sync_token.get_secret_value()
     if server.docs == "token" and not server.tokens:
@@ -80,3 +85,16 @@ def _warnings(settings: Settings) -> Iterator[str]:
     parts = urlsplit(client.proxy_sync_url)
     if parts.scheme == "http" and (bearer or user) and not is_loopback(parts.hostname or ""):
         yield "[client] proxy_sync_url sends its credentials over the network without https"
+
+
+def _open_files(settings: Settings) -> Iterator[str]:
+    """Files with secrets that every user of the machine may read."""
+    holders = {
+        row.origin.removeprefix("file ")
+        for row in shown_settings(settings)
+        if row.origin.startswith("file ") and MASK in str(row.value)
+    }
+    for name in sorted(holders):
+        with suppress(OSError):
+            if os.stat(name).st_mode & stat.S_IROTH:
+                yield f"{name} holds secrets and every user of this machine may read it; chmod 640"

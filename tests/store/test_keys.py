@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 from pathlib import Path
 
 import pytest
@@ -125,3 +126,11 @@ def test_a_credential_of_systemd_may_be_readable_by_its_access_list_and_no_furth
     path.chmod(0o444)
     with pytest.raises(ConfigurationError, match="may be read by others"):
         KeyRing.load(path)
+
+
+def test_a_new_key_leaves_the_file_to_its_owner(tmp_path: Path) -> None:
+    path = write(tmp_path / "key", line("k1", b"1"))
+    owner = 65534 if os.geteuid() == 0 else os.geteuid()  # root may do it for a service
+    os.chown(path, owner, -1)
+    add_key(path)
+    assert path.stat().st_uid == owner
