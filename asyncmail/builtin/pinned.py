@@ -5,12 +5,12 @@ So a name that changes its address between check and connect (DNS rebinding) gai
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
-import socket
 import ssl
 
 import httpx
+
+from asyncmail.smtp.reach import Resolver
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052
 
@@ -32,6 +32,7 @@ class PinnedTransport(httpx.AsyncHTTPTransport):
             verify=context, limits=httpx.Limits(max_connections=connections), trust_env=False
         )
         self._allow_private = allow_private
+        self._resolver = Resolver()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Raises ``ForbiddenAddress``, ``OSError`` if the name is unknown, or what httpx raises."""
@@ -52,9 +53,8 @@ class PinnedTransport(httpx.AsyncHTTPTransport):
         raise failure or httpx.ConnectError(f"{host} has no address")
 
     async def _addresses(self, host: str, port: int) -> list[str]:
-        loop = asyncio.get_running_loop()
-        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+        found = await self._resolver.addresses(host, port)
+        addresses = list(dict.fromkeys(str(address[0]) for _, address in found))
         if not self._allow_private:
             for address in addresses:
                 if not _is_public(ipaddress.ip_address(address)):

@@ -15,7 +15,7 @@ from typing import Any
 STAGGER = 0.25  # seconds an address gets before the next one is tried beside it (RFC 8305 5)
 MAX_LOOKUPS = 256  # hosts at a time; each has a thread
 
-Address = tuple[int, tuple[Any, ...]]  # family, and what a socket of it connects to
+Place = tuple[int, tuple[Any, ...]]  # family, and what a socket of it connects to
 Lookup = Callable[..., Iterable[tuple[Any, ...]]]  # like socket.getaddrinfo
 
 
@@ -29,9 +29,9 @@ class Resolver:
 
     def __init__(self, lookup: Lookup = socket.getaddrinfo) -> None:
         self._lookup = lookup
-        self._under_way: dict[tuple[str, int], asyncio.Future[list[Address]]] = {}
+        self._under_way: dict[tuple[str, int], asyncio.Future[list[Place]]] = {}
 
-    async def addresses(self, host: str, port: int) -> list[Address]:
+    async def addresses(self, host: str, port: int) -> list[Place]:
         """In the order to try them in, the families by turns; raises ``OSError`` or ``ValueError``."""
         if _is_numeric(host):
             return _addresses(socket.getaddrinfo, host, port)
@@ -40,17 +40,17 @@ class Resolver:
             found = self._begin(host, port)
         return await asyncio.shield(found)
 
-    def _begin(self, host: str, port: int) -> asyncio.Future[list[Address]]:
+    def _begin(self, host: str, port: int) -> asyncio.Future[list[Place]]:
         if len(self._under_way) >= MAX_LOOKUPS:
             raise OSError(f"{MAX_LOOKUPS} other hosts are being looked up and do not answer")
         loop = asyncio.get_running_loop()
-        found: asyncio.Future[list[Address]] = loop.create_future()
+        found: asyncio.Future[list[Place]] = loop.create_future()
         self._under_way[host, port] = found
         found.add_done_callback(partial(self._ended, (host, port)))
 
         def look() -> None:
             try:
-                answer: list[Address] | Exception = _addresses(self._lookup, host, port)
+                answer: list[Place] | Exception = _addresses(self._lookup, host, port)
             except Exception as error:
                 answer = error
             with suppress(RuntimeError):  # the loop has been closed, so nobody asks any more
@@ -59,12 +59,12 @@ class Resolver:
         threading.Thread(target=look, name=f"look up {host}", daemon=True).start()
         return found
 
-    def _ended(self, key: tuple[str, int], found: asyncio.Future[list[Address]]) -> None:
+    def _ended(self, key: tuple[str, int], found: asyncio.Future[list[Place]]) -> None:
         del self._under_way[key]
         found.exception()  # those who asked may all have gone
 
 
-async def connected(addresses: Sequence[Address]) -> socket.socket:
+async def connected(addresses: Sequence[Place]) -> socket.socket:
     """A socket to the first that answers; a dead one delays the next by no more than ``STAGGER``.
 
     Raises the last ``OSError``.
@@ -113,15 +113,15 @@ def _is_numeric(host: str) -> bool:
     return True
 
 
-def _addresses(lookup: Lookup, host: str, port: int) -> list[Address]:
-    by_family: dict[int, list[Address]] = {}
+def _addresses(lookup: Lookup, host: str, port: int) -> list[Place]:
+    by_family: dict[int, list[Place]] = {}
     for family, _, _, _, address in lookup(host, port, type=socket.SOCK_STREAM):
         by_family.setdefault(family, []).append((family, address))
     turns = chain.from_iterable(zip_longest(*by_family.values()))
     return [found for found in turns if found is not None]
 
 
-def _resolve(found: asyncio.Future[list[Address]], answer: list[Address] | Exception) -> None:
+def _resolve(found: asyncio.Future[list[Place]], answer: list[Place] | Exception) -> None:
     if isinstance(answer, Exception):
         found.set_exception(answer)
     else:

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from asyncmail import AttachmentError
 from asyncmail.builtin.https import Https, HttpsSettings
 from asyncmail.model import Address, Attachment, AttachmentReference, Message
+from asyncmail.smtp.reach import Place, Resolver
 
 MESSAGE = Message(
     "m", "a", Address("", "me@example.test"), (), (), (), "s", "t", None, "<m@example.test>", 0.0
@@ -228,15 +229,16 @@ def test_a_host_that_cannot_be_meant_is_refused(host: str) -> None:
 
 
 class Names:
-    """Answers look-ups of this event loop from a list, one item each."""
+    """Answers look-ups from a list, one item each."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *answers: list[str]) -> None:
         self.answers = list(answers)
-        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", self._look_up)
 
-    async def _look_up(self, host: str, port: int, **_: Any) -> list[tuple[Any, ...]]:
-        assert host == "files.test"
-        return [(2, 1, 6, "", (address, port)) for address in self.answers.pop(0)]
+        async def look_up(_: Resolver, host: str, port: int) -> list[Place]:
+            assert host == "files.test"
+            return [(socket.AF_INET, (address, port)) for address in self.answers.pop(0)]
+
+        monkeypatch.setattr(Resolver, "addresses", look_up)
 
 
 @pytest.mark.bad_input("private addresses")
@@ -302,7 +304,7 @@ async def test_a_name_that_is_unknown_is_a_passing_failure(
     async def unknown(*_: Any, **__: Any) -> None:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", unknown)
+    monkeypatch.setattr(Resolver, "addresses", unknown)
     error = await failure(fetch, f"https://files.test:{server.port}/a.pdf")
     assert not error.permanent
     assert "Name or service not known" in str(error)
