@@ -6,13 +6,19 @@ import email
 import email.policy
 import re
 from collections.abc import Sequence
+from email.header import decode_header, make_header
 from email.message import EmailMessage
+from email.utils import getaddresses
+from inspect import signature
 from typing import Any
 
 from hypothesis import strategies as st
 
 from asyncmail.mime import build
 from asyncmail.model import Address, Attachment, AttachmentReference, Message
+
+# Newer Pythons refuse address literals, unless asked not to.
+LENIENT: Any = {"strict": False} if "strict" in signature(getaddresses).parameters else {}
 
 CREATED_TS = 1_750_000_000.0
 
@@ -68,6 +74,22 @@ def normalised(text: str) -> str:
     """A text as a parser gives it back: LF line ends, the last line ended."""
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     return text if text.endswith("\n") else text + "\n"
+
+
+def mailboxes(data: bytes, name: str) -> list[tuple[str, str]]:
+    """(display name, addr-spec) of a header.
+
+    Read by the older parser: the newer one keeps the space between adjacent encoded words of a phrase.
+    """
+    value = email.message_from_bytes(data)[name]
+    if value is None:
+        return []
+    pairs = getaddresses([value.replace("\r\n", "")], **LENIENT)
+    return [(str(make_header(decode_header(display))), spec) for display, spec in pairs]
+
+
+def content(part: EmailMessage) -> str:
+    return str(part.get_content()).replace("\r\n", "\n")
 
 
 # --- strategies ----------------------------------------------------------------------------------

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import email
 from datetime import UTC, datetime
-from email.header import decode_header, make_header
 from email.headerregistry import AddressHeader
-from email.message import EmailMessage
-from email.utils import getaddresses
-from inspect import signature
 from typing import Any
 
 import pytest
@@ -22,7 +17,9 @@ from mime_samples import (
     MAILBOXES,
     PRINTABLE,
     built,
+    content,
     file,
+    mailboxes,
     message,
     normalised,
 )
@@ -30,26 +27,7 @@ from mime_samples import (
 from asyncmail.mime import build
 from asyncmail.model import Address, Attachment
 
-# Newer Pythons refuse address literals, unless asked not to.
-LENIENT: Any = {"strict": False} if "strict" in signature(getaddresses).parameters else {}
-
 quick = settings(max_examples=120, derandomize=True, deadline=None)
-
-
-def mailboxes(data: bytes, name: str) -> list[tuple[str, str]]:
-    """(display name, addr-spec) of a header.
-
-    Read by the older parser: the newer one keeps the space between adjacent encoded words of a phrase.
-    """
-    value = email.message_from_bytes(data)[name]
-    if value is None:
-        return []
-    pairs = getaddresses([value.replace("\r\n", "")], **LENIENT)
-    return [(str(make_header(decode_header(display))), spec) for display, spec in pairs]
-
-
-def content(part: EmailMessage) -> str:
-    return str(part.get_content()).replace("\r\n", "\n")
 
 
 def expected(addresses: list[Address]) -> list[tuple[str, str]]:
