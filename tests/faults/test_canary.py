@@ -167,6 +167,7 @@ async def running(service: RealService, receiver: ReportReceiver, tmp_path: Path
     return service
 
 
+@pytest.mark.fault("secrets.server_repeats", "secrets.plugin_tells", "secrets.receiver_repeats")
 async def test_no_secret_is_shown_anywhere(
     running: RealService, receiver: ReportReceiver, echoing: FaultSMTP, locked: FaultSMTP
 ) -> None:
@@ -245,6 +246,7 @@ async def test_no_secret_is_shown_anywhere(
     assert found == []
 
 
+@pytest.mark.fault("secrets.fatal_error")
 @pytest.mark.parametrize("format", ["console", "json"])
 async def test_an_error_that_ends_the_service_shows_none_either(
     service: RealService, tmp_path: Path, format: str

@@ -225,6 +225,7 @@ async def test_nothing_is_sent_whose_result_could_not_be_recorded(
     assert smtp.accepted == []
 
 
+@pytest.mark.fault("secrets.key_lost")
 async def test_a_password_that_the_key_file_does_not_open_stops_that_account_alone(
     start: StartService, smtp: FaultSMTP, tmp_path: Path
 ) -> None:

@@ -90,6 +90,7 @@ async def test_a_second_time_there_is_nothing_to_do(stores: SQLiteStores) -> Non
     assert stores.path.read_bytes() == before
 
 
+@pytest.mark.fault("secrets.rotation_killed")
 async def test_killed_half_way_all_passwords_are_as_they_were(stores: SQLiteStores) -> None:
     before = sealed(stores.path)
     process = await asyncio.create_subprocess_exec(
@@ -104,6 +105,7 @@ async def test_killed_half_way_all_passwords_are_as_they_were(stores: SQLiteStor
     assert rotate(stores.path, keys).renewed == 3
 
 
+@pytest.mark.fault("secrets.password_moved")
 async def test_what_no_key_opens_is_named_and_left_as_it_is(stores: SQLiteStores) -> None:
     with sqlite3.connect(stores.path) as connection:  # a password moved to another account
         connection.execute(
