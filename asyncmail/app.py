@@ -95,6 +95,7 @@ async def running(
             clock=clock,
             keys=KeyRing.load(settings.storage.key_file),
             min_free_bytes=settings.storage.min_free_bytes,
+            ballast_bytes=settings.storage.ballast_bytes,
             init=init,
             active=settings.scheduler.active,
         )

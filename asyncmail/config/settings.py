@@ -82,6 +82,7 @@ class StorageSettings(Section):
     url: Annotated[str, AfterValidator(sqlite_url)] = "sqlite:///asyncmail.db"
     key_file: Path = Path("asyncmail.key")
     min_free_bytes: Annotated[int, Field(ge=0)] = 67_108_864
+    ballast_bytes: Annotated[int, Field(ge=0)] = 8_388_608
     max_queued: Count = 5_000_000
 
     @property

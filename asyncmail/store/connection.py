@@ -44,6 +44,13 @@ _UNAVAILABLE = _BUSY | {
     sqlite3.SQLITE_READONLY,
 }
 
+# What no later success undoes: https://www.sqlite.org/rescode.html#ioerr_fsync and its kind
+_LASTING = {
+    sqlite3.SQLITE_CORRUPT: "the database is damaged; stop the service and restore a backup",
+    sqlite3.SQLITE_NOTADB: "the database is damaged; stop the service and restore a backup",
+    sqlite3.SQLITE_IOERR_FSYNC: "the disk did not keep what was written; see to it, then restart",
+}
+
 _OPTIONS: dict[str, Any] = {
     "uri": True,
     "isolation_level": None,
@@ -251,8 +258,23 @@ def is_unavailable(error: BaseException) -> bool:
     return _code(error) in _UNAVAILABLE
 
 
+def finds_no_room(error: BaseException) -> bool:
+    """Whether the disk, or a quota, left nothing to write to."""
+    return _extended_code(error) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE)
+
+
+def lasting_harm(error: BaseException) -> str:
+    """What has to be done about it, if no later success undoes it; else nothing."""
+    code = _extended_code(error)
+    return "" if code is None else _LASTING.get(code) or _LASTING.get(code & 0xFF, "")
+
+
 def _code(error: BaseException) -> int | None:
+    code = _extended_code(error)
+    return None if code is None else code & 0xFF
+
+
+def _extended_code(error: BaseException) -> int | None:
     if not isinstance(error, sqlite3.Error):
         return None
-    code = getattr(error, "sqlite_errorcode", None)
-    return None if code is None else code & 0xFF
+    return getattr(error, "sqlite_errorcode", None)

@@ -134,8 +134,12 @@ def _copy(connection: sqlite3.Connection, path: Path, version: int) -> None:
     making = copy.with_name(copy.name + ".new")
     making.unlink(missing_ok=True)
     os.close(os.open(making, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-    with _connected(making, "mode=rw") as target:
-        connection.backup(target)
+    try:
+        with _connected(making, "mode=rw") as target:
+            connection.backup(target)
+    except sqlite3.Error:
+        making.unlink()  # half of a copy would take up what the disk has left
+        raise
     making.replace(copy)
     _sync_folder(copy)
 

@@ -25,6 +25,7 @@ from asyncmail.store import (
     results,
     retention,
 )
+from asyncmail.store.ballast import Ballast
 from asyncmail.store.base import (
     Addition,
     Claim,
@@ -41,7 +42,7 @@ from asyncmail.store.base import (
     Result,
     Store,
 )
-from asyncmail.store.connection import Connection, Engine
+from asyncmail.store.connection import Connection, Engine, lasting_harm
 from asyncmail.store.health import StorageHealth
 from asyncmail.store.keys import KeyRing
 from asyncmail.store.lockfile import LockFile
@@ -53,8 +54,9 @@ ANSWER = TypeVar("ANSWER")
 class SQLiteStore(Store):
     """See ``Store``.
 
-    ``min_free_bytes``: below that much free disk nothing is accepted. ``init``: start a new queue where
-    the database is unusable or gone. ``active``: whether a new one starts out sending.
+    ``min_free_bytes``: below that much free disk nothing is accepted. ``ballast_bytes``: set aside to
+    record results with when it is full. ``init``: start a new queue where the database is unusable or
+    gone. ``active``: whether a new one starts out sending.
     ``lock_seconds``: how long a call waits while another process has the database locked. ``token``:
     makes random claim tokens.
     """
@@ -66,6 +68,7 @@ class SQLiteStore(Store):
         clock: Clock,
         keys: KeyRing,
         min_free_bytes: int = 0,
+        ballast_bytes: int = 0,
         init: bool = False,
         active: bool = True,
         lock_seconds: float = 5.0,
@@ -78,7 +81,8 @@ class SQLiteStore(Store):
         self._active = active
         self._lock_seconds = lock_seconds
         self._token = token
-        self._health = StorageHealth(path, clock, min_free_bytes)
+        self._ballast = Ballast(path, ballast_bytes)
+        self._health = StorageHealth(path, clock, min_free_bytes, self._ballast)
         self._closing: AsyncExitStack | None = None
         self._writer: Writer
         self._service: Connection  # what sending and reporting read
@@ -91,6 +95,7 @@ class SQLiteStore(Store):
         async with AsyncExitStack() as stack:
             lock.acquire()
             stack.callback(lock.release)
+            await asyncio.to_thread(self._ballast.prepare)
             await asyncio.to_thread(
                 opening.prepare,
                 self._path,
@@ -119,6 +124,7 @@ class SQLiteStore(Store):
         self._writer = Writer(
             engine,
             self._health,
+            self._ballast,
             probe=queue.probe,
             pending=await queue.pending(self._service),
             lock_seconds=self._lock_seconds,
@@ -137,6 +143,8 @@ class SQLiteStore(Store):
         try:
             return await question
         except (sqlite3.Error, ValueError) as error:  # ValueError: the connection is closed
+            if harm := lasting_harm(error):
+                self._health.broke(f"{error}: {harm}")
             raise StoreUnavailable(f"the store cannot be read: {error}") from error
 
     # --- accept ---

@@ -16,7 +16,15 @@ from functools import partial
 from typing import Any, Generic, TypeVar
 
 from asyncmail.errors import StoreError, StoreUnavailable
-from asyncmail.store.connection import Engine, Locked, Transaction, is_unavailable
+from asyncmail.store.ballast import Ballast
+from asyncmail.store.connection import (
+    Engine,
+    Locked,
+    Transaction,
+    finds_no_room,
+    is_unavailable,
+    lasting_harm,
+)
 from asyncmail.store.health import StorageHealth
 
 MAX_ROWS = 2000  # of one transaction, unless a single unit has more
@@ -81,6 +89,7 @@ class Writer:
         self,
         engine: Engine,
         health: StorageHealth,
+        ballast: Ballast,
         *,
         probe: Operation[None, None],
         pending: int,
@@ -88,6 +97,7 @@ class Writer:
     ) -> None:
         self._engine = engine
         self._health = health
+        self._ballast = ballast
         self._probe = probe
         self._lock_seconds = lock_seconds
         self._waiting: list[_Unit] = []
@@ -132,17 +142,21 @@ class Writer:
                 await self._write(units)
             elif self._closing:
                 return
-            elif not self._health.commits:
+            elif self._is_uneasy and await asyncio.to_thread(self._ballast.restore):
                 await self._write([self._unit(self._probe, None, 1)])
 
     async def _wait(self) -> None:
         if self._waiting or self._closing:
             return
-        uneasy = self._kept or not self._health.commits
         self._wake.clear()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(RETRY_SECONDS if uneasy else None):
+            async with asyncio.timeout(RETRY_SECONDS if self._is_uneasy or self._kept else None):
                 await self._wake.wait()
+
+    @property
+    def _is_uneasy(self) -> bool:
+        """Whether there is something that may get better by itself."""
+        return not self._health.commits or not self._ballast.held
 
     def _take(self) -> list[_Unit]:
         """The next transaction's units, by rank; what is too much stays for the one after."""
@@ -159,8 +173,13 @@ class Writer:
 
     async def _write(self, units: list[_Unit]) -> None:
         """As a group, once more as a group, then one by one: only what is at fault fails."""
-        if await self._attempt(units) is None:
+        units = self._allowed(units)
+        error = await self._attempt(units)
+        if error is None:
             return
+        if finds_no_room(error) and any(unit.operation.patient for unit in units):
+            await asyncio.to_thread(self._ballast.give_up)
+        units = self._allowed(units)
         error = await self._attempt(units)
         if error is None:
             return
@@ -175,6 +194,18 @@ class Writer:
                 self._failed(unit, error)
                 if unit.operation.rank is Rank.RESULTS and unit in self._kept:
                     behind = error
+
+    def _allowed(self, units: list[_Unit]) -> list[_Unit]:
+        """Without new mail, which fails here, while what room is left is for results."""
+        if self._health.takes_mail:
+            return units
+        allowed = []
+        for unit in units:
+            if unit.operation.rank is Rank.ACCEPTS:
+                unit.fail(_unavailable(self._health.look().reason))
+            else:
+                allowed.append(unit)
+        return allowed
 
     async def _attempt(self, units: list[_Unit]) -> Exception | None:
         """Write these in one transaction; the error, if nothing of it was kept.
@@ -191,6 +222,8 @@ class Writer:
             except Exception as error:
                 if is_unavailable(error):
                     self._health.commit_failed(f"the last commit failed: {error}")
+                if harm := lasting_harm(error):
+                    self._health.broke(f"{error}: {harm}")
                 return error
             self._health.commit_succeeded()
             self.pending += pending

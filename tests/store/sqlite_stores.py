@@ -23,6 +23,11 @@ class SQLiteStores(Stores):
         self._opened: list[Store] = []
         self._crashes = 0
 
+    @property
+    def ballast(self) -> Path:
+        """Where the ballast is, if there is one."""
+        return self.path.with_name(self.path.name + ".ballast")
+
     def make(self, **options: Any) -> SQLiteStore:
         return SQLiteStore(self.path, **({"clock": self._clock, "keys": self.keys} | options))
 
