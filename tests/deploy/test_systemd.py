@@ -55,6 +55,7 @@ def test_it_starts_a_command_that_exists_with_options_it_has() -> None:
         ("CapabilityBoundingSet", ""),
         ("StateDirectoryMode", "0700"),
         ("UMask", "0077"),
+        ("LimitCORE", "0"),
     ],
 )
 def test_it_is_hardened(key: str, value: str) -> None:
