@@ -9,7 +9,7 @@ from random import Random
 
 from asyncmail.testing.crash.mails import LIMIT, LIMITED, Mails
 from asyncmail.testing.crash.verdict import Verdict
-from asyncmail.testing.crash.world import BATCH, DRAIN_SECONDS, World
+from asyncmail.testing.crash.world import BATCH, DRAIN_SECONDS, World, untouched
 from asyncmail.testing.real_service import ASYNCMAIL, until
 
 BATCHES = (1, 5, BATCH)
@@ -26,7 +26,7 @@ def _quiet(line: str) -> None:
 
 
 class Kills:
-    """One run on one folder; everything that is drawn follows from ``seed``."""
+    """One run on one folder; everything that is drawn follows from ``seed``. See ``World``, too."""
 
     def __init__(
         self,
@@ -37,13 +37,21 @@ class Kills:
         hold: bool = False,
         limited: bool = False,
         patience: float = DRAIN_SECONDS,
+        aftermath: Callable[[], None] = untouched,
         tell: Callable[[str], None] = _quiet,
     ) -> None:
         self._seed = seed
         self._random = Random(seed)  # noqa: S311 - not a secret
         self._limited = limited
         self._tell = tell
-        self._world = World(folder, Mails(seed), program=program, hold=hold, patience=patience)
+        self._world = World(
+            folder,
+            Mails(seed),
+            program=program,
+            hold=hold,
+            patience=patience,
+            aftermath=aftermath,
+        )
 
     async def run(self, kills: int) -> Verdict:
         """Kill so many services, let the last one finish, and judge."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 from signal import SIGTERM
@@ -24,11 +24,16 @@ BATCH = 20
 DRAIN_SECONDS = 90.0
 
 
+def untouched() -> None:
+    """The files are as the process left them."""
+
+
 class World:
     """Four ledgers in one folder, and the service that is to be harmed.
 
     ``program``: what runs ``serve``. ``hold``: nothing uncertain is sent again. ``patience``: seconds
-    that the last process gets for what is left; what is missing then is missing.
+    that the last process gets for what is left; what is missing then is missing. ``aftermath``: what
+    becomes of the service's files after each kill.
     """
 
     def __init__(
@@ -39,6 +44,7 @@ class World:
         program: Sequence[str] = ASYNCMAIL,
         hold: bool = False,
         patience: float = DRAIN_SECONDS,
+        aftermath: Callable[[], None] = untouched,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
@@ -52,6 +58,7 @@ class World:
         self._folder = folder
         self._hold = hold
         self._patience = patience
+        self._aftermath = aftermath
         self._smtp_port = 0
         self._memory: list[int] = []
         self.service.config["delivery"]["concurrency"] = SLOTS
@@ -97,6 +104,7 @@ class World:
         """SIGKILL it, now."""
         self.died(time.time())
         await self.service.kill()
+        self._aftermath()
 
     def died(self, moment: float) -> None:
         """Write down that the process is gone before its time."""
