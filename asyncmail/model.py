@@ -170,6 +170,8 @@ class Message:
     @property
     def recipients(self) -> tuple[str, ...]:
         """Every addr-spec once, in the order to, cc, bcc."""
+        if len(self.to) == 1 and not (self.cc or self.bcc):
+            return (self.to[0].spec,)
         return tuple(dict.fromkeys(a.spec for group in (self.to, self.cc, self.bcc) for a in group))
 
 

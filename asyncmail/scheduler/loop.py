@@ -89,7 +89,6 @@ class Scheduler:
         self._count_accounts()
         self._events.start()
         self._set_active(await self._store.is_active())
-        self._spawn(self._dispatcher.results.run(), "results")
         await self._rescue()
         self._spawn(self._dispatch_loop(), "dispatch")
         for reporter in self._reporters:
@@ -108,6 +107,7 @@ class Scheduler:
         self._dispatcher.may_begin = False
         await self._end_sweep()
         await self._dispatcher.drain(grace)
+        self._dispatcher.results.stop()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 from asyncmail.errors import StoreUnavailable
 from asyncmail.failpoints import failpoint
@@ -41,9 +41,21 @@ def plainest(result: Result, ts: int) -> Result:
     return replace(result, error=words, error_ts=ts, due=None, attempt=None, settled={})
 
 
+class _Group:
+    """Results on their way to the store; others may join until it takes them."""
+
+    def __init__(self, *finished: Finished) -> None:
+        self.finished = list(finished)
+        self.handed = False
+        self.taken = False
+
+    def __iter__(self) -> Iterator[Result]:
+        self.taken = True
+        return iter([f.result for f in self.finished if f.result is not None])
+
+
 class Results:
-    """What finishes in one turn of the event loop is handed to the store together, and the store
-    commits together what it was handed.
+    """Results wait with the store until it comes to them, and are committed together then.
 
     ``on_recorded`` is called after a commit with everything in it and whether the claim still held,
     ``on_handed`` before it.
@@ -60,80 +72,92 @@ class Results:
         self._store = store
         self._on_recorded = on_recorded
         self._on_handed = on_handed
-        self._pending: list[Finished] = []
+        self._open = _Group()
+        self._unowned: list[Finished] = []  # to be given back
         self._commits: set[asyncio.Task[None]] = set()
-        self._arrived = asyncio.Event()
         self._drained = asyncio.Event()
         self._drained.set()
         self.handed: Counter[Lane] = Counter()
 
     def put(self, finished: Finished) -> None:
-        self._pending.append(finished)
+        """Have it recorded, or its claim given back."""
         self._drained.clear()
-        self._arrived.set()
+        if finished.result is None:
+            self._unowned.append(finished)
+            if len(self._unowned) == 1:
+                self._start(self._give_back())
+            return
+        if self._open.taken:
+            self._open = _Group()
+        group = self._open
+        group.finished.append(finished)
+        if group.handed:
+            self.handed[finished.claim.lane] += 1
+            self._on_handed()
+        elif len(group.finished) == 1:
+            self._start(self._commit(group))
 
     async def drained(self) -> None:
         """Wait until everything that was put is committed."""
         await self._drained.wait()
 
-    async def run(self) -> None:
-        """Hand over until cancelled."""
-        try:
-            while True:
-                await self._arrived.wait()
-                self._arrived.clear()
-                group, self._pending = self._pending, []
-                task = asyncio.create_task(self._commit(group), name="results")
-                self._commits.add(task)
-                task.add_done_callback(self._committed)
-        finally:
-            for task in self._commits:
-                task.cancel()
+    def stop(self) -> None:
+        """Wait for the store no longer."""
+        for task in self._commits:
+            task.cancel()
 
-    def _committed(self, task: asyncio.Task[None]) -> None:
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work, name="results")
+        self._commits.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
         self._commits.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
+        if task.cancelled():
+            return  # what it had is not committed
+        if (error := task.exception()) is not None:
             log.critical("results were committed, and not understood", exc_info=error)
-        if not self._commits and not self._pending:
+        if not self._commits:
             self._drained.set()
 
-    async def _commit(self, group: Sequence[Finished]) -> None:
-        to_record = [f for f in group if f.result is not None]
-        to_release = [f for f in group if f.result is None]
-        recorded = await self._record(to_record) if to_record else []
-        if to_release:
-            await self._release(to_release)
-        self._on_recorded([*recorded, *((f, False) for f in to_release)])
+    async def _commit(self, group: _Group) -> None:
+        self._on_recorded(await self._record(group))
 
-    async def _record(self, group: Sequence[Finished]) -> list[tuple[Finished, bool]]:
+    async def _record(self, group: _Group) -> list[tuple[Finished, bool]]:
         """Record a group, as often as it takes; what no store can take ends as an error of its own."""
-        results = [f.result for f in group if f.result is not None]
         while True:
             try:
-                held = await self._hand_over(results)
+                held = await self._hand_over(group)
                 failpoint("result.committed")
-                return list(zip(group, held, strict=True))
+                return list(zip(group.finished, held, strict=True))
             except StoreUnavailable as error:
-                log.warning("%d results wait to be recorded: %s", len(group), error)
+                log.warning("%d results wait to be recorded: %s", len(group.finished), error)
                 await asyncio.sleep(RETRY_SECONDS)
             except Exception:
-                log.exception("a result of %d cannot be recorded as it is", len(group))
-                if len(group) > 1:
-                    return [one for f in group for one in await self._record([f])]
-                (only,) = group
+                finished = group.finished
+                log.exception("a result of %d cannot be recorded as it is", len(finished))
+                if len(finished) > 1:
+                    return [one for f in finished for one in await self._record(_Group(f))]
+                (only,) = finished
                 if only.result is None or only.unrecordable:
                     return [(only, False)]  # taken up again at the next start
                 result = plainest(only.result, int(only.claim.ready_ts))
-                return await self._record([replace(only, result=result, unrecordable=True)])
+                group = _Group(replace(only, result=result, unrecordable=True))
 
-    async def _hand_over(self, results: Sequence[Result]) -> list[bool]:
-        lanes = Counter(result.lane for result in results)
-        self.handed += lanes
+    async def _hand_over(self, group: _Group) -> list[bool]:
+        group.handed = True
+        self.handed += Counter(f.claim.lane for f in group.finished)
         self._on_handed()
         try:
-            return await self._store.record(results)
+            return await self._store.record(group)
         finally:
-            self.handed -= lanes
+            group.taken = True
+            self.handed -= Counter(f.claim.lane for f in group.finished)
+
+    async def _give_back(self) -> None:
+        claims, self._unowned = self._unowned, []
+        await self._release(claims)
+        self._on_recorded([(finished, False) for finished in claims])
 
     async def _release(self, group: Sequence[Finished]) -> None:
         while True:

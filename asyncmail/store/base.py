@@ -136,8 +136,10 @@ class Store(ABC):
     # --- record ---
 
     @abstractmethod
-    async def record(self, results: Sequence[Result]) -> list[bool]:
+    async def record(self, results: Iterable[Result]) -> list[bool]:
         """Record a group; False where the claim was lost and nothing was recorded.
+
+        ``results`` is gone through once, in the event loop, when the store has come to it.
 
         Waits as long as it takes: while the database is locked or full the results are kept and
         tried again, and ``health`` says why. Only ``close`` ends that with ``StoreUnavailable``.

@@ -17,6 +17,12 @@ from asyncmail.store.writer import Operation, Rank
 
 Token = Callable[[], str]  # where random tokens come from
 
+_STATE = """
+SELECT value AS active, EXISTS (
+    SELECT 1 FROM accounts WHERE coalesce(per_minute, per_hour, per_day) IS NOT NULL) AS limited
+FROM meta WHERE name = 'active'
+"""
+
 _FIRST_READY = """
 SELECT json_group_array(json_array(key, size)) FROM (
     SELECT key, size FROM messages
@@ -115,11 +121,11 @@ class Chosen:
 
 
 def _claim(tx: Transaction, wishes: Sequence[Wish]) -> list[Claims]:
-    active = tx.rows("SELECT value FROM meta WHERE name = 'active'")
-    if not active[0]["value"]:
+    [state] = tx.rows(_STATE)
+    if not state["active"]:
         return [Claims((), frozenset()) for _ in wishes]
     lanes = {pick.lane for wish in wishes for pick in wish.picks}
-    rooms = limits.rooms(tx, lanes) if lanes else {}
+    rooms = limits.rooms(tx, lanes) if state["limited"] else {}
     return [_grant(tx, wish, rooms) for wish in wishes]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from asyncmail.failpoints import failpoint
@@ -51,7 +51,7 @@ class _Owned(NamedTuple):
     settled: int  # whether recipients are kept
 
 
-def _record(tx: Transaction, groups: Sequence[Sequence[Result]]) -> list[list[bool]]:
+def _record(tx: Transaction, groups: Sequence[Iterable[Result]]) -> list[list[bool]]:
     wanted = values.keys_json(result.key for group in groups for result in group)
     owned = {row[0]: _Owned(*row) for row in tx.gathered(_OWNED, (wanted,))}
     kept: dict[int, Result] = {}
@@ -75,8 +75,8 @@ def _record(tx: Transaction, groups: Sequence[Sequence[Result]]) -> list[list[bo
     return answers
 
 
-record: Operation[Sequence[Result], list[bool]] = Operation(
-    "record results", _record, Rank.RESULTS, patient=True
+record: Operation[Iterable[Result], list[bool]] = Operation(
+    "record results", _record, Rank.RESULTS, patient=True, ready=tuple
 )
 
 

@@ -209,8 +209,8 @@ class SQLiteStore(Store):
 
     # --- record ---
 
-    async def record(self, results_: Sequence[Result]) -> list[bool]:
-        return await self._writer.submit(results.record, results_, rows=len(results_))
+    async def record(self, results_: Iterable[Result]) -> list[bool]:
+        return await self._writer.submit(results.record, results_)
 
     # --- report ---
 

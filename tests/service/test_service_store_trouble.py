@@ -80,25 +80,20 @@ async def test_a_result_that_cannot_be_recorded_as_it_is_ends_alone_and_plainly(
     await store.open()
     recorded: list[tuple[Finished, bool]] = []
     results = Results(store, recorded.extend, lambda: None)
-    running = asyncio.create_task(results.run())
     now = clock.wall()
     await store.add([NewMessage("default", id, "shop", 2, now, "{}") for id in ("good", "bad")])
     claims = (await store.claim([Pick(LANE, (0, 1, 2, 3), 2)], max_bytes=1000)).claims
     decision = Decision(Next.SENT)
     good, bad = (result_of(c, decision, wall=now, steady=now) for c in claims)
-    unfit = object.__new__(type(bad))
-    for name in type(bad).__slots__:
-        object.__setattr__(unfit, name, getattr(bad, name))
-    object.__setattr__(unfit, "uncertain", object())  # nothing that SQLite can keep
+    bad.uncertain = object()  # nothing that SQLite can keep
     results.put(Finished(claims[0], decision, good))
-    results.put(Finished(claims[1], decision, unfit))
+    results.put(Finished(claims[1], decision, bad))
     async with asyncio.timeout(5):
         await results.drained()
     history = await store.history("default", "good")
     assert history is not None
     assert history.record.status == "sent"
     assert len(recorded) == 2
-    running.cancel()
     await store.close()
 
 
