@@ -6,6 +6,7 @@ import json
 import os
 import re
 import secrets
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -53,6 +54,7 @@ def publish(request: pytest.FixtureRequest) -> Publish:
         entry = {
             "what": what,
             "command": f"tox -e faults -- {path}::{test}",
+            "commit": _commit(request.config.rootpath),
             "cases": sum(
                 isinstance(other, pytest.Function)
                 and (other.path, other.originalname) == (node.path, test)
@@ -65,3 +67,9 @@ def publish(request: pytest.FixtureRequest) -> Publish:
         (Path(RESULTS) / f"{name}.json").write_text(json.dumps(entry, indent=1) + "\n")
 
     return write
+
+
+def _commit(root: Path) -> str:
+    """What was tested, with a mark where the tree had changes."""
+    command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
+    return subprocess.run(command, cwd=root, capture_output=True, text=True).stdout.strip()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import platform
 import sqlite3
-import subprocess
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -31,6 +30,9 @@ def collected(folder: Path) -> list[dict[str, Any]]:
         entry = json.loads(path.read_text())
         row = rows.setdefault(entry["command"], {**entry, "survived": 0, "figures": {}})
         row["survived"] += 1
+        row["cases"] = max(row["cases"], entry["cases"])  # a part of them may have been repeated
+        if entry["commit"] not in row["commit"]:
+            row["commit"] += f" and {entry['commit']}"
         for name, value in entry["figures"].items():
             row["figures"][name] = _together(row["figures"].get(name), value)
     return sorted(rows.values(), key=lambda row: (row["what"], row["command"]))
@@ -44,15 +46,7 @@ def _together(before: Any, value: Any) -> Any:
 
 def machine() -> dict[str, str]:
     """What ran."""
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--exclude=*"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
     return {
-        "commit": commit.stdout.strip(),
         "Python": platform.python_version(),
         "SQLite": sqlite3.sqlite_version,
         "kernel": platform.release(),
@@ -69,7 +63,7 @@ def _tables(rows: Iterable[Mapping[str, Any]]) -> Iterable[str]:
     for row in rows:
         yield f"### {row['what']}"
         yield ""
-        yield f"Survived {row['survived']} of {row['cases']}. `{row['command']}`"
+        yield f"Survived {row['survived']} of {row['cases']}, at {row['commit']}. `{row['command']}`"
         yield ""
         if row["figures"]:
             yield "| | |"

@@ -34,7 +34,6 @@ async def test_a_crash_there_is_survived(
         assert verdict.extra + verdict.uncertain_errors
     publish(
         "A crash at each failpoint",
-        seed=seed,
         acknowledged=verdict.acknowledged,
         lost=len(verdict.lost),
     )

@@ -123,6 +123,7 @@ class Verdict:
             "most in a minute": f"{self.most_in_window} of {LIMIT} allowed",
             "database": self.evidence.integrity,
             "start to first copy": f"{self.restart:.1f} s, at most {max(self.first_send, default=0):.1f}",
+            "machine": "calm" if self.evidence.calm else "with more to do than it has processors",
             "memory": f"{memory_start / 2**20:.0f} MiB, {memory_end / 2**20:.0f} at the end",
         }
 
