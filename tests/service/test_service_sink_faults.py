@@ -19,7 +19,7 @@ REFUSALS = {
     "503 that wants time": Reply(status=503, headers={"Retry-After": "3600"}),
     "429 that wants time": Reply(status=429, headers={"Retry-After": "3600"}),
     "401": Reply(status=401),
-    "redirect": Reply(status=302, headers={"Location": "/login"}, body=PAGE),
+    "redirect": Reply(status=302, headers={"Location": "/login"}),
     "a page": Reply(body=PAGE),
     "nothing": Reply(body=b""),
     "a list": Reply(body=[]),
