@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import logging
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +16,11 @@ each_field = pytest.mark.parametrize("field", FIELDS)
 
 
 async def refuse_each(bench: Bench, field: str, texts: list[str]) -> None:
-    """In a list and, where it is read as one address, alone."""
+    """In a list and, where it is read as one address, alone.
+
+    Domains of one letter stand for longer ones, which no validator would refuse.
+    """
+    texts = [re.sub(r"@([a-z])(?![\w.-])", r"@\1.example", text) for text in texts]
     bad = [bench.message(**{field: text}) for text in texts]
     if field not in ("from", "return_path"):
         bad += [bench.message(**{field: [text]}) for text in texts]
@@ -57,6 +62,7 @@ async def test_what_readers_understand_differently_is_refused(bench: Bench, fiel
         "a@b;c@d",
         "A B <a@b> x",
     ]
+    bad += ["Team: Ann <a@b>", "Ann (sales) <a@b>", "Ann; <a@b>", "Ann [x] <a@b>"]
     await refuse_each(bench, field, [*bad, "Lee, Ann <a@b>", "=?utf-8?q?a=40b?= <c", "a=@b=@c"])
 
 
