@@ -98,14 +98,14 @@ class Wakeable(Protocol):
     def results_committed(self) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Candidate:
     message: Message
     account: Account
     new: NewMessage
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Opinion:
     """What the validators said of one message."""
 

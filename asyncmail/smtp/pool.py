@@ -46,7 +46,7 @@ class Lease:
             self.pool.release(self.session, self._priority)
 
     def hand_on(self) -> None:
-        """The dot is written: let the next envelope follow at once, if one waits and may."""
+        """The dot is about to be written: let the next envelope follow it, if one waits and may."""
         self._handed_on = self.pool.chain(self.session, self._priority)
 
     async def reconnect(self, progress: Callable[[], None]) -> None:
@@ -141,7 +141,7 @@ class AccountPool:
         return session
 
     def chain(self, session: Session, priority: int) -> bool:
-        """Hand a session whose dot was written to the next in line, if there is one; its slot too.
+        """Hand a session whose dot is being written to the next in line, if there is one; its slot too.
 
         Immediate messages are not put behind somebody's dot: they wait for a free connection.
         """
@@ -152,7 +152,6 @@ class AccountPool:
             return False
         heapq.heappop(self._waiting)
         following.granted.set_result(session)
-        session.expect_more()
         return True
 
     def release(self, session: Session, priority: int) -> None:

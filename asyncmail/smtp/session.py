@@ -103,7 +103,6 @@ class Session(asyncio.Protocol):
         self._parser = ReplyParser()
         self._pending: deque[Exchange] = deque()
         self._unwritten: list[bytes | memoryview] = []
-        self._followed = False
         self._clock = Deadline(self._loop, self._late, self._beat)
         self._waits_for = ""
         self._paused = False
@@ -145,17 +144,15 @@ class Session(asyncio.Protocol):
         if not self._unwritten:
             self._loop.call_soon(self._flush)
         self._unwritten.append(data)
-        self._followed = False
         return exchange
 
-    def expect_more(self) -> None:
-        """Somebody was woken to begin the next message: give them a turn, so that it leaves with this."""
-        self._followed = bool(self._unwritten)
-
-    async def finish_data(self, body: bytes, progress: Callable[[], None]) -> Exchange | None:
+    async def finish_data(
+        self, body: bytes, progress: Callable[[], None], last: Callable[[], None]
+    ) -> Exchange | None:
         """Write a dot-stuffed body with its final dot, which is in the last piece that is written.
 
-        Returns nothing if the session broke before that: then the dot has not left.
+        ``last`` is called just before that piece; whoever it wakes may begin the next message, which
+        then leaves with it. Returns nothing if the session broke before that: then the dot has not left.
         """
         start, rest = 0, len(body)
         if rest > CHUNK + 5:
@@ -180,6 +177,7 @@ class Session(asyncio.Protocol):
         if self.broken is not None:
             return None
         failpoint("dot.before")
+        last()
         return self.begin(view[start:] if start else body, (Phase.DOT,), progress)
 
     async def command(self, verb: bytes, progress: Callable[[], None]) -> bool:
@@ -292,10 +290,7 @@ class Session(asyncio.Protocol):
             self.break_off(self._doomed)
 
     def _flush(self) -> None:
-        if self._followed:
-            self._followed = False
-            self._loop.call_soon(self._flush)
-        elif self._unwritten and self.broken is None:
+        if self._unwritten and self.broken is None:
             self._transport.writelines(self._unwritten)
             self._unwritten.clear()
 

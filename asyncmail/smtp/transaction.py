@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 class Transaction:
     """Sends one envelope over one session; ``run`` it once.
 
-    ``dot_written`` is called as soon as the last byte is handed to the connection: from then on the
+    ``dot_leaves`` is called just before the last bytes are handed to the connection: from then on the
     session may carry the next envelope, behind this one's dot. ``stale`` is true after a run that
     shows only that the connection was no longer good for a message: another one may be tried at once.
     """
@@ -33,14 +33,14 @@ class Transaction:
         envelope: Envelope,
         body: bytes,
         attempt: Attempt,
-        dot_written: Callable[[], None],
+        dot_leaves: Callable[[], None],
     ) -> None:
         self.stale = False
         self._session = session
         self._envelope = envelope
         self._body = body
         self._attempt = attempt
-        self._dot_written = dot_written
+        self._dot_leaves = dot_leaves
         self._eight_bit = not envelope.data.isascii()
         self._foreign_header = self._eight_bit and not wire.header(envelope.data).isascii()
         self._reused = session.reused
@@ -80,13 +80,13 @@ class Transaction:
             self._session.break_off("the message was taken back before its dot")
             return self._put_off(takers, str(revoked))
         allowed = self._session.time()
-        exchange = await self._session.finish_data(self._body, self._attempt.progress)
+        exchange = await self._session.finish_data(
+            self._body, self._attempt.progress, self._dot_leaves
+        )
         if exchange is None:
             self._lost(takers, Phase.DATA)
             self.stale = False  # the intent is declared: another try is another attempt
             return self._delivery()
-        if self._session.broken is None:
-            self._dot_written()
         failpoint("dot.written")
         written = self._session.time()
         await exchange.done

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
@@ -16,6 +15,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 import aiosqlite
+from pydantic_core import from_json
 
 from asyncmail.clock import Clock
 from asyncmail.store.base import NewMessage
@@ -89,7 +89,7 @@ class Connection:
     async def gathered(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
         """See ``Transaction.gathered``."""
         rows = await self.rows(sql, parameters)
-        gathered: list[Any] = json.loads(rows[0][0])
+        gathered: list[Any] = from_json(rows[0][0])
         return gathered
 
     async def close(self) -> None:
@@ -117,7 +117,7 @@ class Transaction:
         SQLite hands the interpreter back after each row, and takes it again from a busy event loop: many
         rows in one step cost one such turn instead of many. Of a real number 15 digits come through.
         """
-        gathered: list[Any] = json.loads(self._raw.execute(sql, parameters).fetchone()[0])
+        gathered: list[Any] = from_json(self._raw.execute(sql, parameters).fetchone()[0])
         return gathered
 
     def many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:

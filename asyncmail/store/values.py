@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
+from pydantic_core import to_json
+
 from asyncmail.model import Disposition, RecipientOutcome
 from asyncmail.store.base import Lane, Status
 
@@ -38,9 +40,8 @@ def lanes_json(lanes: Iterable[Lane]) -> str:
 
 
 def outcomes_text(outcomes: Iterable[RecipientOutcome]) -> str:
-    return json.dumps(
-        [[o.recipient, o.disposition.value, o.code, o.enhanced, o.text] for o in outcomes]
-    )
+    told = [[o.recipient, o.disposition.value, o.code, o.enhanced, o.text] for o in outcomes]
+    return to_json(told).decode()
 
 
 def outcomes_from(text: str | None) -> tuple[RecipientOutcome, ...]:
