@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import sqlite3
 import stat
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -52,6 +54,7 @@ async def test_a_closed_database_is_one_file_and_its_lock(
     assert names == {"queue.db", "queue.db.lock", "asyncmail.key"}
 
 
+@pytest.mark.fault("process.second_server")
 async def test_a_second_server_is_told_who_holds_the_file(stores: SQLiteStores) -> None:
     await stores.open()
     with pytest.raises(DatabaseHeld, match=f"process {os.getpid()} on "):
@@ -110,6 +113,7 @@ def exchange(path: Path) -> None:
 FAULTS = [remove, empty, write_text, damage_header, damage_pages, truncate, make_foreign, exchange]
 
 
+@pytest.mark.fault("disk.unusable_database")
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_an_unusable_database_is_refused_and_left_untouched(
     stores: SQLiteStores, clock: ManualClock, fault: Callable[[Path], None]
@@ -175,6 +179,9 @@ async def test_a_folder_that_is_not_there_is_named(stores: SQLiteStores) -> None
 
 ADD_COLUMN = Migration(2, "ALTER TABLE messages ADD COLUMN colour TEXT;", min_compatible=1)
 BROKEN = Migration(3, "CREATE TABLE half (x); SELECT nonsense;", min_compatible=1)
+GROWING = Migration(
+    2, "CREATE TABLE wide (x); INSERT INTO wide VALUES (zeroblob(9000000));", min_compatible=1
+)
 BREAKING = Migration(9, "CREATE TABLE nine (x);", min_compatible=9)
 
 
@@ -226,6 +233,35 @@ async def test_a_migration_that_fails_leaves_the_version_before_it(
     with pytest.raises(DatabaseUnusable, match="nonsense"):
         migrated(stores.path, BROKEN)
     assert schema(stores.path) == before
+    assert ids(await Steps(await stores.open(), clock).listed()) == ["m1"]
+
+
+@contextmanager
+def files_end_at(size: int) -> Iterator[None]:
+    """For this process no file may grow beyond that, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.fault("disk.full_at_upgrade")
+async def test_a_migration_that_finds_no_room_leaves_all_as_it_was_and_is_done_when_there_is(
+    stores: SQLiteStores, clock: ManualClock
+) -> None:
+    store = await stores.open()
+    await Steps(store, clock).add("m1", payload='"' + "x" * 2_000_000 + '"')
+    await store.close()
+    before, size = schema(stores.path), stores.path.stat().st_size
+    with files_end_at(size // 2), pytest.raises(DatabaseUnusable, match="disk I/O error"):
+        migrated(stores.path, GROWING)
+    assert not list(stores.path.parent.glob("queue.db.version-1*")), "half a copy takes up room"
+    with files_end_at(size + 1_000_000), pytest.raises(DatabaseUnusable, match="disk I/O error"):
+        migrated(stores.path, GROWING)
+    assert schema(stores.path) == before
+    migrated(stores.path, GROWING)
     assert ids(await Steps(await stores.open(), clock).listed()) == ["m1"]
 
 

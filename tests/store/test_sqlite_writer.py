@@ -101,6 +101,7 @@ async def test_a_cancelled_caller_does_not_cancel_the_commit(
     assert steps.store.pending() == 2
 
 
+@pytest.mark.fault("disk.locked_database")
 async def test_an_accept_waits_for_a_lock_and_no_longer_than_its_time(
     stores: SQLiteStores, clock: ManualClock
 ) -> None:
@@ -122,6 +123,7 @@ async def test_a_short_lock_goes_unnoticed(steps: Steps, stores: SQLiteStores) -
     assert await asyncio.wait_for(task, PATIENCE) == [Addition.STORED]
 
 
+@pytest.mark.fault("disk.locked_database")
 async def test_results_and_acknowledgements_outwait_a_lock(
     stores: SQLiteStores, clock: ManualClock
 ) -> None:
