@@ -30,6 +30,7 @@ log: Final = logging.getLogger("asyncmail.dispatch")
 activity: Final = logging.getLogger("asyncmail.delivery")  # [logging] delivery_activity
 
 
+CLAIM_BYTES = 16 * 1024 * 1024  # of payloads in one transaction: more is read in several
 RECORD_SECONDS = 1.0  # for the last results, beyond the grace
 
 
@@ -122,7 +123,7 @@ class Dispatcher:
         if not self._lanes.may_start(self._clock.steady(), self.results.handed):
             return 0
         plan = _Plan(self._lanes, self._clock, self.results)
-        found = await self._store.claim(plan, max_bytes=room)
+        found = await self._store.claim(plan, max_bytes=min(room, CLAIM_BYTES))
         failpoint("claim.committed")
         self._learn_from_claim(plan.picks, found, plan.hints)
         if not found.claims and not found.cut_short and any(map(_is_partial, plan.picks)):
