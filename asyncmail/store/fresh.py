@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable
 
 from asyncmail.store.base import NewMessage
 
-MAX_BYTES = 16 * 1024 * 1024  # of payloads; what has no room is read from the database
+MAX_BYTES = 16 * 1024 * 1024  # what has no room is read from the database
+OBJECT_BYTES = 2200  # of a message, beside its payload
 STALE_SECONDS = 60.0  # then its account waits for something, and others may have the room
 
 
@@ -22,7 +23,7 @@ class Fresh:
         """Keep committed messages by key, as far as there is room."""
         now = self._steady()
         for key, message in messages:
-            size = len(message.payload)
+            size = _size(message)
             while size > self._free and self._drop_stale(now):
                 pass
             if size <= self._free:
@@ -34,7 +35,7 @@ class Fresh:
         found = self._kept.pop(key, None)
         if found is None:
             return None
-        self._free += len(found[0].payload)
+        self._free += _size(found[0])
         return found[0]
 
     def _drop_stale(self, now: float) -> bool:
@@ -44,3 +45,7 @@ class Fresh:
             return False
         self.take(key)
         return True
+
+
+def _size(message: NewMessage) -> int:
+    return OBJECT_BYTES + len(message.payload)

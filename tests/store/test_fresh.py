@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from asyncmail.store.base import NewMessage
-from asyncmail.store.fresh import STALE_SECONDS, Fresh
+from asyncmail.store.fresh import OBJECT_BYTES, STALE_SECONDS, Fresh
 from asyncmail.testing import ManualClock
+
+ONE = OBJECT_BYTES + 100  # bytes that a message of the tests is taken for
 
 
 def new(id: str, size: int = 100) -> NewMessage:
@@ -21,13 +23,13 @@ def test_a_message_is_taken_once(clock: ManualClock) -> None:
 
 
 def test_no_more_is_kept_than_there_is_room_for(clock: ManualClock) -> None:
-    fresh = Fresh(clock.steady, max_bytes=250)
+    fresh = Fresh(clock.steady, max_bytes=2 * ONE + 50)
     fresh.keep([(1, new("m1")), (2, new("m2")), (3, new("m3"))])
     assert [fresh.take(key) is not None for key in (1, 2, 3)] == [True, True, False]
 
 
 def test_what_is_taken_makes_room(clock: ManualClock) -> None:
-    fresh = Fresh(clock.steady, max_bytes=100)
+    fresh = Fresh(clock.steady, max_bytes=ONE)
     fresh.keep([(1, new("m1"))])
     fresh.take(1)
     fresh.keep([(2, new("m2"))])
@@ -35,7 +37,7 @@ def test_what_is_taken_makes_room(clock: ManualClock) -> None:
 
 
 def test_what_nobody_claims_for_long_gives_way(clock: ManualClock) -> None:
-    fresh = Fresh(clock.steady, max_bytes=200)
+    fresh = Fresh(clock.steady, max_bytes=2 * ONE)
     fresh.keep([(1, new("m1"))])
     clock.advance(STALE_SECONDS)
     fresh.keep([(2, new("m2")), (3, new("m3"))])
