@@ -48,4 +48,4 @@ class Fresh:
 
 
 def _size(message: NewMessage) -> int:
-    return OBJECT_BYTES + len(message.payload)
+    return OBJECT_BYTES + 2 * len(message.payload)  # its texts are in the parsed message again

@@ -6,7 +6,7 @@ from asyncmail.store.base import NewMessage
 from asyncmail.store.fresh import OBJECT_BYTES, STALE_SECONDS, Fresh
 from asyncmail.testing import ManualClock
 
-ONE = OBJECT_BYTES + 100  # bytes that a message of the tests is taken for
+ONE = OBJECT_BYTES + 200  # bytes that a message of the tests is taken for
 
 
 def new(id: str, size: int = 100) -> NewMessage:
