@@ -81,13 +81,17 @@ class RealService:
         self._reading = asyncio.create_task(self._follow(listening))
         try:
             async with asyncio.timeout(PATIENCE):
-                self.url = await listening
+                self.connect(await listening)
         except TimeoutError:
             self.process.send_signal(signal.SIGABRT)  # with PYTHONFAULTHANDLER it says where it is
             await self._reading
             log = "".join(self.log)
             raise Died(f"it does not listen after {PATIENCE:g} s; its log: {log}") from None
-        self._client = httpx.AsyncClient(base_url=self.url, timeout=PATIENCE, trust_env=False)
+
+    def connect(self, url: str) -> None:
+        """Where its API is, for one that ``run`` started and that says nothing."""
+        self.url = url
+        self._client = httpx.AsyncClient(base_url=url, timeout=PATIENCE, trust_env=False)
 
     async def run(self) -> None:
         """Write the configuration file and begin."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import time
 
@@ -95,6 +96,24 @@ async def test_new_work_is_refused_while_it_ends(service: RealService) -> None:
         assert answer.status_code == 503
         assert int(answer.headers["Retry-After"]) >= 1
         assert await service.ended() == 0
+
+
+@pytest.mark.fault("process.slow_client_at_stop")
+async def test_a_client_that_never_finishes_its_request_does_not_hold_up_the_end(
+    service: RealService,
+) -> None:
+    await service.start()
+    _, slow = await asyncio.open_connection(service.api.base_url.host, service.api.base_url.port)
+    try:
+        slow.write(
+            b"POST /commands/add-messages HTTP/1.1\r\nHost: localhost\r\n"
+            b'Content-Type: application/json\r\nContent-Length: 1000\r\n\r\n{"messages": ['
+        )
+        await slow.drain()
+        await service.get("/status")  # by now the other request has been read, too
+        assert await sigterm(service) < MARGIN
+    finally:
+        slow.close()
 
 
 async def test_a_second_signal_ends_it_like_a_crash(service: RealService) -> None:

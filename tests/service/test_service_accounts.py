@@ -170,6 +170,7 @@ async def test_suspended_means_no_new_envelope_until_activated_and_survives_a_re
         assert await app.dispatch() == 1
 
 
+@pytest.mark.fault("process.suspended")
 async def test_what_is_past_its_dot_finishes_although_sending_is_suspended(
     start: StartService,
 ) -> None:
@@ -184,6 +185,26 @@ async def test_what_is_past_its_dot_finishes_although_sending_is_suspended(
         assert await app.status("pending") == "sent"
         assert await app.status("next") == "queued"
         assert len(slow.accepted) == 1
+
+
+@pytest.mark.fault("process.account_deleted")
+async def test_what_is_in_flight_finishes_although_its_account_is_deleted(
+    start: StartService, receiver: ReportReceiver
+) -> None:
+    async with FaultSMTP(profile=Profile(script="dot.sleep200")) as slow, start() as app:
+        await app.account(port=slow.port)
+        await app.hand_in(mail("pending"))
+        dispatch = asyncio.create_task(app.dispatch())
+        await slow.wait_for(lambda: slow.dots_pending == 1)
+        await app.hand_in(mail("next"))
+        assert (await app.client.delete("/account/shop")).status_code == 200
+        await dispatch
+        assert await app.status("pending") == "sent"
+        await app.run_now()
+        await receiver.wait_for(lambda: len(receiver.acknowledged) == 2)
+        assert len(slow.accepted) == 1
+        reported = {entry["id"]: entry["error"] for entry in receiver.acknowledged}
+        assert reported == {"pending": None, "next": "account deleted"}
 
 
 async def test_a_changed_account_is_used_at_once(app: RunningService, smtp: FaultSMTP) -> None:
