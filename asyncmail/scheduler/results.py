@@ -50,6 +50,7 @@ class _Group:
         self.taken = False
 
     def __iter__(self) -> Iterator[Result]:
+        """The store takes them now: nobody joins any more."""
         self.taken = True
         return iter([f.result for f in self.finished if f.result is not None])
 

@@ -291,7 +291,7 @@ class Session(asyncio.Protocol):
 
     def _flush(self) -> None:
         if self._unwritten and self.broken is None:
-            self._transport.writelines(self._unwritten)
+            self._transport.write(b"".join(self._unwritten))
             self._unwritten.clear()
 
     def _await_next(self) -> None:

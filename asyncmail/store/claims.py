@@ -17,6 +17,8 @@ from asyncmail.store.writer import Operation, Rank
 
 Token = Callable[[], str]  # where random tokens come from
 
+LARGE = 16_384  # bytes of a payload
+
 _STATE = """
 SELECT value AS active, EXISTS (
     SELECT 1 FROM accounts WHERE coalesce(per_minute, per_hour, per_day) IS NOT NULL) AS limited
@@ -71,16 +73,21 @@ _WITHOUT_UNIT = """
 UPDATE messages SET claim_unit = 0 WHERE key IN (SELECT value FROM json_each(?))
 """
 
-# The keys of those that are at hand come as negative numbers.
-_CLAIMED = """
+# The keys of those that are at hand come as negative numbers. Large payloads are read on their own: text
+# within text within text would hold each of them three times.
+_CLAIMED = f"""
 SELECT json_group_array(json_array(m.key, m.tenant_id, m.account_id, m.id, m.generation, m.priority,
     p.payload, m.created_ts, m.ready_ts, m.expires_ts, m.claim_hold, m.attempts, m.uncertain,
     m.rescues, m.unexpected, s.outcomes, d.digests, m.claim_intent))
 FROM json_each(?) AS wanted CROSS JOIN messages AS m ON m.key = abs(wanted.value)
-LEFT JOIN payloads AS p ON p.message_key = wanted.value
+LEFT JOIN payloads AS p ON p.message_key = wanted.value AND m.size <= {LARGE}
 LEFT JOIN settled AS s ON s.message_key = m.key
 LEFT JOIN digests AS d ON d.message_key = m.key
 WHERE m.state = 'claimed' AND m.claim_token = ?
+"""  # noqa: S608 - a number of ours
+
+_LARGE = """
+SELECT message_key, payload FROM payloads WHERE message_key IN (SELECT value FROM json_each(?))
 """
 
 _OWNED = """
@@ -291,10 +298,17 @@ def _claimed(tx: Transaction, keys: Sequence[int], token: str) -> list[Claim]:
     fresh = {key: new for key in keys if (new := tx.fresh.take(key)) is not None}
     wanted = values.keys_json(-key if key in fresh else key for key in keys)
     rows = tx.gathered(_CLAIMED, (wanted, token))
-    return [_claim_from(row, token, fresh.get(row[0])) for row in rows]
+    unread = [row[0] for row in rows if row[6] is None and row[0] not in fresh]
+    large: dict[int, str] = {}
+    if unread:
+        rows_of_large = tx.rows(_LARGE, (values.keys_json(unread),))
+        large = {row["message_key"]: row["payload"] for row in rows_of_large}
+    return [_claim_from(row, token, fresh.get(row[0]), large.get(row[0])) for row in rows]
 
 
-def _claim_from(row: Sequence[Any], token: str, fresh: NewMessage | None) -> Claim:
+def _claim_from(
+    row: Sequence[Any], token: str, fresh: NewMessage | None, large: str | None
+) -> Claim:
     key, tenant_id, account_id, id, generation, priority, payload = row[:7]
     created_ts, ready_ts, expires_ts, hold, attempts, uncertain = row[7:13]
     rescues, unexpected, outcomes, digests, intent = row[13:]
@@ -305,7 +319,7 @@ def _claim_from(row: Sequence[Any], token: str, fresh: NewMessage | None) -> Cla
         id,
         generation,
         priority,
-        payload if fresh is None else fresh.payload,
+        payload or large or (fresh.payload if fresh else ""),
         created_ts,
         ready_ts,
         expires_ts,

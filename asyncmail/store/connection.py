@@ -125,9 +125,10 @@ class Transaction:
         self._raw.executemany(sql, rows)
 
     def together(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
-        """Execute a changing statement with ``VALUES {rows}`` for all rows in one step, see above.
+        """Execute a changing statement with ``VALUES {rows}`` for all rows in one step.
 
-        It is handed rows of nulls as well, which it must pass over: so there are few different ones.
+        See ``gathered`` for why. They are padded to a power of two with rows of nulls, which the
+        statement must pass over: so that there are few different ones.
         """
         for start in range(0, len(rows), MOST_TOGETHER):
             some = rows[start : start + MOST_TOGETHER]
@@ -151,8 +152,8 @@ class Transaction:
 class Engine:
     """The connection that writes. A whole transaction is one visit to its thread.
 
-    Not aiosqlite: there each statement is a visit of its own, and while a thread is on its way to the
-    next one the event loop has work of its own to finish first.
+    Not aiosqlite: there each statement is a visit of its own, and between two of them the event loop must
+    have its turn, however long that is.
     """
 
     def __init__(self, raw: sqlite3.Connection, thread: ThreadPoolExecutor, clock: Clock) -> None:
@@ -185,8 +186,10 @@ class Engine:
         await self._do(partial(self._raw.execute, "PRAGMA wal_checkpoint(TRUNCATE)"))
 
     async def close(self) -> None:
-        await self._do(self._raw.close)
-        self._thread.shutdown()
+        try:
+            await self._do(self._raw.close)
+        finally:
+            self._thread.shutdown()
 
     async def _do(self, work: Callable[[], AnswerT]) -> AnswerT:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)

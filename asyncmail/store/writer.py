@@ -49,9 +49,8 @@ class Operation(Generic[ArgumentT, AnswerT]):
     """Something that can be done to the database, for many callers at once.
 
     ``run`` is called in the engine's thread; it gets one argument per caller and returns one answer
-    per caller, in order. ``ready`` makes an argument ready in the event loop, just before that.
-    ``patient``: keep
-    and try again while the database cannot take it, instead of failing the caller.
+    per caller, in order. ``ready`` makes an argument ready in the event loop, just before each try.
+    ``patient``: keep it and try again while the database cannot take it, instead of failing the caller.
     """
 
     name: str
@@ -69,9 +68,15 @@ class _Unit:
     deadline: float  # on the loop's clock; for those that are not patient
     answer: asyncio.Future[Any] = field(repr=False)
 
-    def make_ready(self) -> None:
-        if self.operation.ready is not None:
-            self.argument = self.operation.ready(self.argument)
+    def make_ready(self) -> bool:
+        """Whether its argument is ready; else its caller has the error."""
+        try:
+            if self.operation.ready is not None:
+                self.argument = self.operation.ready(self.argument)
+        except Exception as error:
+            self.fail(error)
+            return False
+        return True
 
     def resolve(self, answer: Any) -> None:
         if not self.answer.done():  # a cancelled caller does not undo what was committed
@@ -137,9 +142,7 @@ class Writer:
             await self._wait()
             units = self._take()
             if units:
-                for unit in units:
-                    unit.make_ready()
-                await self._write(units)
+                await self._write([unit for unit in units if unit.make_ready()])
             elif self._closing:
                 return
             elif self._is_uneasy and await asyncio.to_thread(self._ballast.restore):
@@ -186,14 +189,16 @@ class Writer:
         if len(units) == 1:
             self._failed(units[0], error)
             return
-        behind: Exception | None = None  # a result that could not be recorded
+        unrecorded = False
         for unit in units:
-            claims_now = unit.operation.rank is Rank.CLAIMS
-            error = behind if claims_now and behind else await self._attempt([unit])
+            if unrecorded and unit.operation.rank is Rank.CLAIMS:
+                # It counts on the slots of results that were handed in before it.
+                unit.fail(_unavailable("a result before it could not be recorded"))
+                continue
+            error = await self._attempt([unit])
             if error is not None:
                 self._failed(unit, error)
-                if unit.operation.rank is Rank.RESULTS and unit in self._kept:
-                    behind = error
+                unrecorded = unrecorded or unit.operation.rank is Rank.RESULTS
 
     def _allowed(self, units: list[_Unit]) -> list[_Unit]:
         """Without new mail, which fails here, while what room is left is for results."""

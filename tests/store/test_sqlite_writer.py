@@ -7,12 +7,14 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlite_stores import SQLiteStores
 
 from asyncmail.errors import StoreError, StoreUnavailable
 from asyncmail.store.base import Addition, Health, Status
+from asyncmail.store.claims import LARGE
 from asyncmail.testing.clock import ManualClock
 from asyncmail.testing.stores.steps import Steps, ids
 
@@ -258,3 +260,39 @@ async def test_readers_cannot_write(steps: Steps) -> None:
     for reader in (steps.store._service, steps.store._looking):
         with pytest.raises(sqlite3.OperationalError, match="readonly"):
             await reader.rows("DELETE FROM messages")
+
+
+async def test_a_claim_fails_with_a_result_that_is_refused(
+    steps: Steps, stores: SQLiteStores
+) -> None:
+    """It was asked for on the slot of that result, which is not free."""
+    await steps.add("m1", "m2")
+    [claim] = await steps.claim(1)
+    forbid(stores.path, "m1")
+    recorded, claimed = await asyncio.gather(
+        steps.store.record([steps.sent(claim)]), steps.claim(1), return_exceptions=True
+    )
+    assert isinstance(recorded, StoreError)
+    assert isinstance(claimed, StoreUnavailable)
+    assert [r.status for r in await steps.listed()] == [Status.SENDING, Status.QUEUED]
+
+
+def raising() -> Iterator[Any]:
+    raise RuntimeError("boom")
+    yield
+
+
+async def test_picks_or_results_that_raise_when_their_turn_comes_fail_alone(steps: Steps) -> None:
+    async with asyncio.timeout(PATIENCE):
+        with pytest.raises(RuntimeError):
+            await steps.store.claim(raising(), max_bytes=1000)
+        with pytest.raises(RuntimeError):
+            await steps.store.record(raising())
+        assert await steps.add("m1") == [Addition.STORED]
+
+
+async def test_large_payloads_come_through_beside_small_ones(steps: Steps) -> None:
+    large = '"' + "x" * (2 * LARGE) + '"'
+    await steps.add("small")
+    await steps.add("large", payload=large)
+    assert [claim.payload == large for claim in await steps.claim()] == [False, True]
