@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
@@ -11,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from itertools import chain
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
 import aiosqlite
@@ -20,6 +21,8 @@ from pydantic_core import from_json
 from asyncmail.clock import Clock
 from asyncmail.store.base import NewMessage
 from asyncmail.store.fresh import Fresh
+
+log: Final = logging.getLogger("asyncmail.store")
 
 BUSY_STEP_MS = 250  # one wait for a lock; the writer decides how many of them
 CHECKPOINT_PAGES = 4000
@@ -182,8 +185,11 @@ class Engine:
         return await self._do(partial(self._transact, work))
 
     async def checkpoint(self) -> None:
-        """Bring what is in the log into the database file."""
-        await self._do(partial(self._raw.execute, "PRAGMA wal_checkpoint(TRUNCATE)"))
+        """Bring what is in the log into the database file; what finds no room there stays where it is."""
+        try:
+            await self._do(partial(self._raw.execute, "PRAGMA wal_checkpoint(TRUNCATE)"))
+        except sqlite3.Error as error:
+            log.warning("the log of the database stays for the next start: %s", error)
 
     async def close(self) -> None:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import resource
+import signal
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -137,7 +138,7 @@ async def test_below_the_low_water_mark_nothing_is_accepted_and_no_dot_begins(
 
 
 @pytest.mark.fault("disk.full")
-async def test_a_start_on_a_full_disk_keeps_what_is_queued(
+async def test_a_start_and_a_stop_on_a_full_disk_keep_what_is_queued(
     stored: RealService, disk: SmallDisk
 ) -> None:
     async with FaultSMTP() as smtp:
@@ -151,6 +152,11 @@ async def test_a_start_on_a_full_disk_keeps_what_is_queued(
         await stored.post("/commands/activate")
         await refuses(stored, "refused")
         assert smtp.accepted == []
+        disk.fill()
+        stored.signal(signal.SIGTERM)
+        assert await stored.ended() == 0
+        await stored.start()
+        await refuses(stored, "refused")
         disk.clear()
         await stored.in_state("sent", 20)
         assert set(smtp.copies.values()) == {1}

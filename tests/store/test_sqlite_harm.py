@@ -6,6 +6,7 @@ import logging
 
 import pytest
 from sqlite_stores import SQLiteStores
+from test_sqlite_files import files_end_at
 from test_sqlite_writer import connected, pragma
 
 from asyncmail.errors import StoreUnavailable
@@ -50,7 +51,22 @@ async def test_a_log_that_is_taken_away_is_noticed_and_a_stop_still_keeps_everyt
     assert "queue.db-wal: No such file" in steps.store.health().reason
     with pytest.raises(StoreUnavailable):
         await steps.add("m2")
+    stores.path.with_name("queue.db-wal").touch()
+    clock.advance(1)
+    assert "queue.db-wal was replaced" in steps.store.health().reason
     await steps.store.close()
+    assert ids(await Steps(await stores.open(), clock).listed()) == ["m1"]
+
+
+@pytest.mark.fault("disk.full")
+async def test_what_finds_no_room_in_the_database_at_a_stop_stays_in_its_log(
+    stores: SQLiteStores, clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    steps = Steps(await stores.open(), clock)
+    await steps.add("m1", payload='"' + "x" * 2_000_000 + '"')
+    with files_end_at(1_000_000):
+        await steps.store.close()
+    assert "stays for the next start" in caplog.text
     assert ids(await Steps(await stores.open(), clock).listed()) == ["m1"]
 
 
