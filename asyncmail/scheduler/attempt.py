@@ -168,6 +168,8 @@ class Attempts:
         claim = attempt.claim
         message = load(claim)
         attempt.recipients = message.recipients
+        if not attempt.pending:  # a new generation for those who have it already
+            return self.decide(attempt, local((), ""))
         if self.is_expired(claim):
             return self.decide(attempt, local(attempt.pending, "expired"))
         if account is None:

@@ -175,8 +175,7 @@ class Scheduler:
             try:
                 await self._store.set_active(False)
             except StoreError:
-                self._set_active(True)  # nothing of a refused command is kept
-                self._look_again()
+                self._go_on()  # nothing of a refused command is kept
                 raise
             failpoint("suspend.committed")
             self._events.switched(active=False)
@@ -187,8 +186,7 @@ class Scheduler:
         async with self._switching:
             await self._store.set_active(True)
             self._events.switched(active=True)
-            self._set_active(True)
-            self._look_again()
+            self._go_on()
 
     async def account_changed(self, lane: Lane) -> None:
         """An account was put or deleted: use it as it is now, and give it a fresh chance."""
@@ -241,6 +239,12 @@ class Scheduler:
 
     def _count_accounts(self) -> None:
         self._metrics.accounts_changed(lane.account_id for lane in self._accounts.lanes())
+
+    def _go_on(self) -> None:
+        """Sending is on: start what waited, in test mode with the next run-now."""
+        self._set_active(True)
+        if not self._test_mode:
+            self._look_again()
 
     def _set_active(self, active: bool) -> None:
         self._active = active

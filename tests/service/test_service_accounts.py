@@ -170,6 +170,18 @@ async def test_suspended_means_no_new_envelope_until_activated_and_survives_a_re
         assert await app.dispatch() == 1
 
 
+async def test_in_test_mode_activating_sends_nothing_before_run_now(
+    app: RunningService, smtp: FaultSMTP
+) -> None:
+    await app.post("/commands/suspend")
+    await app.hand_in(mail())
+    await app.post("/commands/activate")
+    for _ in range(50):  # time enough for a delivery
+        assert await app.status("m1") == "queued"
+    await app.run_now()
+    await smtp.wait_for(lambda: len(smtp.accepted) == 1)
+
+
 @pytest.mark.fault("process.suspended")
 async def test_what_is_past_its_dot_finishes_although_sending_is_suspended(
     start: StartService,

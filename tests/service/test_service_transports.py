@@ -17,15 +17,17 @@ from asyncmail.testing.running import RunningService, StartService, mail
 SOURCE = '''
 import asyncio
 from asyncmail import Offer, Transport, hookimpl
-from asyncmail.model import Delivery, Disposition
+from asyncmail.model import Delivery, Disposition, RecipientOutcome
 
 class Odd(Transport):
     """Does as the first recipient says, the first time; delivers afterwards."""
     gate = asyncio.Event()
     waiting = asyncio.Semaphore(0)
     odd = set()
+    asked = []
 
     async def send(self, envelope, account, attempt):
+        self.asked.append(envelope.recipients)
         what = envelope.recipients[0].partition("@")[0]
         if envelope.message_id not in self.odd:
             self.odd.add(envelope.message_id)
@@ -40,6 +42,12 @@ class Odd(Transport):
                 await self.gate.wait()
             attempt.begin()
             await attempt.before_dot()
+            if what == "choosy":
+                ok, no = Disposition.ACCEPTED, Disposition.PERMANENT
+                first, *rest = envelope.recipients
+                return Delivery(
+                    (RecipientOutcome(first, ok), *(RecipientOutcome(r, no) for r in rest))
+                )
             if what == "late":
                 raise RuntimeError("after the dot")
             if what == "late-none":
@@ -147,6 +155,19 @@ async def test_a_transport_that_hangs_is_cancelled_and_its_message_tried_again(
     app.clock.advance(10)
     await app.dispatch()
     assert await app.status("m1") == "sent"
+
+
+async def test_a_new_generation_for_those_who_have_it_already_asks_no_transport(
+    app: RunningService, odd: Any
+) -> None:
+    has, refused = "choosy@customer.example", "other@customer.example"
+    await app.hand_in(mail(to=[has, refused]))
+    await app.dispatch()
+    assert await app.status("m1") == "error"
+    await app.hand_in(mail(to=has))
+    await app.dispatch()
+    assert await app.status("m1") == "sent"
+    assert odd.Odd.asked[-1] == (has, refused)
 
 
 async def test_an_account_whose_transport_is_gone_waits_and_the_service_starts(
