@@ -314,7 +314,7 @@ class Attempts:
     async def _build(
         self, claim: Claim, message: Message, attachments: Sequence[Attachment]
     ) -> bytes:
-        size = len(claim.payload) + sum(len(a.content) for a in attachments)
+        size = claim.size + sum(len(a.content) for a in attachments)
         if size > BUILD_OFF_LOOP_BYTES:
             data = await asyncio.to_thread(mime.build, message, attachments)
         else:

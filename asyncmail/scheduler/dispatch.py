@@ -284,7 +284,7 @@ class Dispatcher:
         for finished, held in group:
             claim, decision = finished.claim, finished.decision
             self._lanes.ended(claim.lane, now)
-            self._inflight_bytes -= len(claim.payload)
+            self._inflight_bytes -= claim.size
             if decision is None or decision.next is Next.AGAIN:
                 self._lanes.hint([claim.lane], (claim.priority,))
             if decision is not None and held:
@@ -311,7 +311,7 @@ class Dispatcher:
 
     def _hold_slot(self, claim: Claim) -> None:
         self._lanes.started(claim.lane, self._clock.steady())
-        self._inflight_bytes += len(claim.payload)
+        self._inflight_bytes += claim.size
 
     # --- stop ---
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
-from asyncmail.model import Priority
+from asyncmail.model import Message, Priority
 from asyncmail.store import limits, values
-from asyncmail.store.base import Claim, Claims, Lane, NewMessage, Pick
+from asyncmail.store.base import Claim, Claims, Lane, Pick
 from asyncmail.store.connection import Transaction
 from asyncmail.store.limits import Room
 from asyncmail.store.writer import Operation, Rank
@@ -77,7 +77,7 @@ UPDATE messages SET claim_unit = 0 WHERE key IN (SELECT value FROM json_each(?))
 # within text within text would hold each of them three times.
 _CLAIMED = f"""
 SELECT json_group_array(json_array(m.key, m.tenant_id, m.account_id, m.id, m.generation, m.priority,
-    p.payload, m.created_ts, m.ready_ts, m.expires_ts, m.claim_hold, m.attempts, m.uncertain,
+    m.size, p.payload, m.created_ts, m.ready_ts, m.expires_ts, m.claim_hold, m.attempts, m.uncertain,
     m.rescues, m.unexpected, s.outcomes, d.digests, m.claim_intent))
 FROM json_each(?) AS wanted CROSS JOIN messages AS m ON m.key = abs(wanted.value)
 LEFT JOIN payloads AS p ON p.message_key = wanted.value AND m.size <= {LARGE}
@@ -298,7 +298,7 @@ def _claimed(tx: Transaction, keys: Sequence[int], token: str) -> list[Claim]:
     fresh = {key: new for key in keys if (new := tx.fresh.take(key)) is not None}
     wanted = values.keys_json(-key if key in fresh else key for key in keys)
     rows = tx.gathered(_CLAIMED, (wanted, token))
-    unread = [row[0] for row in rows if row[6] is None and row[0] not in fresh]
+    unread = [row[0] for row in rows if row[7] is None and row[0] not in fresh]
     large: dict[int, str] = {}
     if unread:
         rows_of_large = tx.rows(_LARGE, (values.keys_json(unread),))
@@ -306,12 +306,10 @@ def _claimed(tx: Transaction, keys: Sequence[int], token: str) -> list[Claim]:
     return [_claim_from(row, token, fresh.get(row[0]), large.get(row[0])) for row in rows]
 
 
-def _claim_from(
-    row: Sequence[Any], token: str, fresh: NewMessage | None, large: str | None
-) -> Claim:
-    key, tenant_id, account_id, id, generation, priority, payload = row[:7]
-    created_ts, ready_ts, expires_ts, hold, attempts, uncertain = row[7:13]
-    rescues, unexpected, outcomes, digests, intent = row[13:]
+def _claim_from(row: Sequence[Any], token: str, fresh: Message | None, large: str | None) -> Claim:
+    key, tenant_id, account_id, id, generation, priority, size, payload = row[:8]
+    created_ts, ready_ts, expires_ts, hold, attempts, uncertain = row[8:14]
+    rescues, unexpected, outcomes, digests, intent = row[14:]
     return Claim(
         key,
         token,
@@ -319,7 +317,8 @@ def _claim_from(
         id,
         generation,
         priority,
-        payload or large or (fresh.payload if fresh else ""),
+        size,
+        payload or large or "",
         created_ts,
         ready_ts,
         expires_ts,
@@ -331,5 +330,5 @@ def _claim_from(
         values.settled_from(outcomes),
         json.loads(digests) if digests else {},
         dot_may_have_left=bool(intent),
-        message=None if fresh is None else fresh.message,
+        message=fresh,
     )

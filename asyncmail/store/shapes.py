@@ -86,7 +86,7 @@ class Claim:
     ``over_limit``: no unit of the account's rate limit was left; it is claimed only to be deferred or
     failed, and ``limited_until`` (steady) is when there will be one.
     ``dot_may_have_left`` is set on rescued claims whose intent was recorded. ``message``: what
-    ``payload`` says, where nobody needs to read it again.
+    the payload says, where nobody needs to read it again; then ``payload`` is empty.
     """
 
     key: int
@@ -95,6 +95,7 @@ class Claim:
     id: str
     generation: int
     priority: int
+    size: int  # of the payload, in bytes
     payload: str = field(repr=False)
     created_ts: float
     ready_ts: float  # wall; when it could first have been started

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from asyncmail.payload import message_from_payload
 from asyncmail.store.base import NewMessage
 from asyncmail.store.fresh import OBJECT_BYTES, STALE_SECONDS, Fresh
 from asyncmail.testing import ManualClock
 
-ONE = OBJECT_BYTES + 200  # bytes that a message of the tests is taken for
+ONE = OBJECT_BYTES + 100  # bytes that a message of the tests is taken for
 
 
-def new(id: str, size: int = 100) -> NewMessage:
-    return NewMessage("t", id, "a", 2, 1000.0, "x" * size)
+def new(id: str) -> NewMessage:
+    payload = {"id": id, "from": "a@shop.example", "to": "b@example.org", "body": "x"}
+    message = message_from_payload(
+        payload, tenant_id="t", account_id="a", priority=2, created_ts=1000.0
+    )
+    return NewMessage("t", id, "a", 2, 1000.0, "x" * 100, message=message)
 
 
 def test_a_message_is_taken_once(clock: ManualClock) -> None:
