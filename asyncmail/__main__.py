@@ -11,7 +11,10 @@ def main() -> None:
     fill_standard_descriptors()
     from asyncmail.cli import cli
 
-    cli(prog_name="asyncmail")
+    try:
+        cli(prog_name="asyncmail")
+    finally:
+        let_go_of_errors()
 
 
 def fill_standard_descriptors() -> None:
@@ -28,6 +31,19 @@ def fill_standard_descriptors() -> None:
                 os.dup2(null, number)
                 os.close(null)
             setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
+
+
+def let_go_of_errors() -> None:
+    """Where nobody takes what stands in line for standard error, let it go to the null device.
+
+    Else the interpreter would end with 120, whatever the program's own exit code is.
+    """
+    try:
+        sys.stderr.flush()
+    except OSError:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, 2)
+        os.close(null)
 
 
 if __name__ == "__main__":

@@ -184,7 +184,7 @@ def _extra(
     """How many copies too many are explained, which are not, and how many each kill has caused.
 
     A reason has two witnesses: the server (the copy before was not answered, or the process died soon
-    after it) and the message's own history.
+    after it) and the message's own history, as long as retention has not let that go.
     """
     silent = {(copy.time, copy.connection, copy.message_id) for copy in server.unanswered}
     explained, unexplained, of_kills = 0, {}, Counter[float]()
@@ -198,7 +198,7 @@ def _extra(
             if killed and kill is not None:
                 of_kills[kill] += 1
             causes += killed or (copy.time, copy.connection, copy.message_id) in silent
-        covered = min(too_many, causes, uncertain.get(id, 0))
+        covered = min(too_many, causes, uncertain.get(id, causes))
         explained += covered
         if covered < too_many:
             unexplained[id] = too_many - covered

@@ -154,7 +154,8 @@ class World:
         with suppress(TimeoutError):
             await until(self.all_reported, self._patience)
         self.weigh()
-        uncertain = {id: await self._uncertain(id) or 0 for id in extra_copies(self.server)}
+        counts = {id: await self._uncertain(id) for id in extra_copies(self.server)}
+        uncertain = {id: count for id, count in counts.items() if count is not None}
         unknown = {id for id in self._unreported if await self._uncertain(id) is None}
         self.service.signal(SIGTERM)
         code = await self.service.ended()
