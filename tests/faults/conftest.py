@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import secrets
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -16,13 +15,14 @@ import pytest
 
 from asyncmail.testing.real_service import RealService
 
+DEFAULT_SEED = 365783  # it once found a fault of the harness itself
 RESULTS = os.environ.get("ASYNCMAIL_FAULT_RESULTS")  # a folder for figures, else they are dropped
 
 
 @pytest.fixture
 def seed() -> int:
-    """A new one each time; printed, so that ``ASYNCMAIL_SEED`` can repeat the run."""
-    seed = int(os.environ.get("ASYNCMAIL_SEED") or secrets.randbelow(1_000_000))
+    """The same each time, or that of ``ASYNCMAIL_SEED``: a change is judged by what it changes."""
+    seed = int(os.environ.get("ASYNCMAIL_SEED") or DEFAULT_SEED)
     sys.stdout.write(f"ASYNCMAIL_SEED={seed}\n")
     return seed
 
