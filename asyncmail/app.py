@@ -272,7 +272,7 @@ def _gauges(
 
     async def oldest() -> float | None:
         ready = await store.oldest_ready()
-        return None if ready is None else max(clock.wall() - ready, 0.0)
+        return None if ready is None else max(clock.steady() - ready, 0.0)
 
     async def lags() -> Mapping[str, float]:
         found: dict[str, float] = {}

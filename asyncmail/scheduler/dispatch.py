@@ -162,9 +162,8 @@ class Dispatcher:
 
     def _start(self, claim: Claim) -> None:
         account = self._accounts.get(claim.lane)
-        now = self._clock.wall()
-        self._metrics.queue_wait(claim.priority, now - claim.ready_ts)
-        attempt = ClaimedAttempt(claim, self._store, self._clock, self, now)
+        self._metrics.queue_wait(claim.priority, self._clock.steady() - claim.ready_ts)
+        attempt = ClaimedAttempt(claim, self._store, self._clock, self, self._clock.wall())
         task = self._guard.start(lambda task: self._attempts.run(task, account, attempt))
         attempt.task = task
         self._running[claim.key] = attempt

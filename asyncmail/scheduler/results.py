@@ -142,7 +142,7 @@ class Results:
                 (only,) = finished
                 if only.result is None or only.unrecordable:
                     return [(only, False)]  # taken up again at the next start
-                result = plainest(only.result, int(only.claim.ready_ts))
+                result = plainest(only.result, int(only.claim.created_ts))
                 group = _Group(replace(only, result=result, unrecordable=True))
 
     async def _hand_over(self, group: _Group) -> list[bool]:

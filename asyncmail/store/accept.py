@@ -196,7 +196,7 @@ def _content(tx: Transaction, message: NewMessage) -> tuple[Any, ...]:
         values.READY if due is None else values.SCHEDULED,
         due,
         values.whole(due),
-        max(message.created_ts, due or 0.0),
+        tx.steady + (0.0 if due is None else due - tx.wall),
         message.expires_ts,
         message.hold,
         len(message.payload.encode()),

@@ -110,7 +110,7 @@ class Store(ABC):
 
     @abstractmethod
     async def claim_aged(self, ready_before: float, limit: int) -> list[Claim]:
-        """Claim ready messages that could have been started before that time (wall)."""
+        """Claim ready messages that could have been started before that time (steady)."""
 
     @abstractmethod
     async def claim_orphans(self, limit: int) -> list[Claim]:
@@ -233,7 +233,7 @@ class Store(ABC):
 
     @abstractmethod
     async def oldest_ready(self) -> float | None:
-        """``ready_ts`` (wall) of the ready message that has waited longest."""
+        """``ready_ts`` (steady) of the ready message that has waited longest."""
 
     @abstractmethod
     async def is_active(self) -> bool:

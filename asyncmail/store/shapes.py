@@ -98,7 +98,7 @@ class Claim:
     size: int  # of the payload, in bytes
     payload: str = field(repr=False)
     created_ts: float
-    ready_ts: float  # wall; when it could first have been started
+    ready_ts: float  # steady; when it could first have been started
     expires_ts: float | None
     hold: bool
     attempts: int

@@ -218,3 +218,12 @@ async def test_the_new_content_of_a_replaced_message_is_what_is_sent(
         await app.dispatch()
     [copy] = smtp.accepted
     assert b"Subject: new\r\n" in copy.data
+
+
+async def test_a_clock_set_back_by_days_makes_no_mail_too_old(
+    app: RunningService, smtp: FaultSMTP
+) -> None:
+    app.clock.set_wall(app.clock.wall() - 6 * 86400)  # more than max_age
+    await app.hand_in(mail(to="m1+rcpt.451.once@fault.example"))
+    await app.dispatch()
+    assert await app.status("m1") == "deferred"

@@ -1,6 +1,6 @@
 -- Version 1: the whole queue. Every table is keyed by the tenant or by the message's own key.
--- Times: *_ts, created_ts and updated_at are wall seconds; due, not_before and rate buckets are steady
--- seconds, except that the due of a scheduled message is its wall time.
+-- Times: *_ts, created_ts and updated_at are wall seconds; ready_ts, due, not_before and rate buckets are
+-- steady seconds, except that the due of a scheduled message is its wall time.
 
 CREATE TABLE meta (
     name TEXT PRIMARY KEY,
