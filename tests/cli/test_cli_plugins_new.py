@@ -7,10 +7,10 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from programs import require_module
 from stub_service import Run
 
 from asyncmail.cli import conformance
@@ -72,8 +72,7 @@ def test_a_new_plugin_of_each_kind_is_listed_and_passes_its_tests(
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_written_is_in_good_style(run: Run, tmp_path: Path, kind: str) -> None:
-    if find_spec("ruff") is None:
-        pytest.skip("ruff is not installed here")
+    require_module("ruff")
     run("plugins", "new", "demo", "--kind", kind, "--path", "here")
     package = tmp_path / "here" / "asyncmail-demo"
     rules = ("--isolated", "--line-length=100", "--target-version=py311")
@@ -85,8 +84,7 @@ def test_what_is_written_is_in_good_style(run: Run, tmp_path: Path, kind: str) -
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_types_of_what_is_written_are_right(run: Run, tmp_path: Path, kind: str) -> None:
-    if find_spec("mypy") is None:
-        pytest.skip("mypy is not installed here")
+    require_module("mypy")
     run("plugins", "new", "demo", "--kind", kind)
     package = tmp_path / "asyncmail-demo"
     found = program(package, "mypy", "--strict", "src", "tests", paths=[package / "src"])

@@ -51,8 +51,11 @@ def test_each_configuration_key_is_documented_with_its_default() -> None:
 
 
 def test_the_page_says_how_each_key_is_named_in_the_environment() -> None:
-    for name in re.findall(r"export (\w+)=(\S+)", doc_pages.page("configuration")):
-        load_settings(Path("/dev/null"), environ=dict([name]))
+    examples = re.findall(r"export (\w+)=(\S+)", doc_pages.page("configuration"))
+    for example in examples:
+        settings = load_settings(Path("/dev/null"), environ=dict([example]))
+        assert settings.model_dump() != Settings().model_dump(), example
+    assert examples
 
 
 def test_each_other_name_of_a_key_is_read() -> None:

@@ -11,7 +11,7 @@ from asyncmail_objects.location import Location, location_of
     [
         ("s3://bucket/a/b c.pdf", Location(False, "bucket", "a/b c.pdf")),
         ("s3://bucket/50%25 off?x#y", Location(False, "bucket", "50%25 off?x#y")),
-        ("objects://root/ü/...", Location(True, "root", "ü/...")),
+        ("objects://files/ü/...", Location(True, "files", "ü/...")),
     ],
 )
 def test_a_plain_path_is_kept_as_it_is(path: str, location: Location) -> None:

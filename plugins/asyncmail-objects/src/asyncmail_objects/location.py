@@ -21,7 +21,7 @@ class Location:
 
 
 def location_of(path: str) -> Location:
-    """Read ``s3://bucket/key`` and ``objects://root/path``; raises ``ValueError`` that says why not."""
+    """Read ``s3://bucket/key`` and ``objects://NAME/path``; raises ``ValueError`` that says why not."""
     scheme = LOCAL if path.startswith(LOCAL) else S3
     if not path.startswith(scheme):
         raise ValueError("not s3://bucket/key")

@@ -1,4 +1,4 @@
-"""The attachment source ``objects``: ``s3://bucket/key`` and ``objects://root/path``."""
+"""The attachment source ``objects``: ``s3://bucket/key`` and ``objects://NAME/path``."""
 
 from __future__ import annotations
 
